@@ -1,0 +1,1 @@
+"""pktpath: the Linux and Open vSwitch packet path in Python."""

@@ -1,0 +1,74 @@
+"""How compiled code is made: one decorator, one private cache.
+
+Numba's cache does not see a change in another file, so the cache directory is named by a hash
+of every kernel source and by numba's version; it is private (0700) because numba loads pickles
+from it. Importing this module costs the import of numba: only rooms with kernels import it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+PACKAGE = Path(__file__).parent
+_KEPT_CACHES = 3
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_bytes()
+        if b"@kernel" in source or b"@intrinsic" in source or b"NamedTuple" in source:
+            digest.update(path.name.encode() + b"\0" + source)
+    return digest.hexdigest()[:16]
+
+
+def _private_cache() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pktpath"
+    cache = base / f"numba-{version('numba')}-{_source_hash()}"
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = cache.stat()
+    if state.st_uid != os.geteuid() or state.st_mode & 0o077:
+        message = f"{cache} must belong to this user alone (mode 0700): remove it and run again"
+        raise PermissionError(message)
+    os.utime(cache)
+    _forget_old_caches(base)
+    return cache
+
+
+def _forget_old_caches(base: Path) -> None:
+    import shutil
+
+    caches = sorted(base.glob("numba-*"), key=lambda path: path.stat().st_mtime)
+    for old in caches[:-_KEPT_CACHES]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    try:
+        os.environ["NUMBA_CACHE_DIR"] = str(_private_cache())
+    except OSError:
+        # A read-only home: numba then compiles anew in each process, which is slow but right.
+        os.environ["NUMBA_CACHE_DIR"] = "/nonexistent/pktpath"
+
+import numba  # noqa: E402  the cache directory must be set first
+
+JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+BOUNDSCHECK = bool(numba.config.BOUNDSCHECK)
+_CACHED = not os.environ["NUMBA_CACHE_DIR"].startswith("/nonexistent")
+
+
+def kernel(function: F) -> F:
+    """Compile for whole batches: without the interpreter lock, kept on disk, division as in C."""
+    compiled: F = numba.njit(nogil=True, cache=_CACHED, error_model="numpy", _nrt=False)(function)
+    return compiled
+
+
+def inlined(function: F) -> F:
+    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value."""
+    compiled: F = numba.njit(nogil=True, cache=_CACHED, error_model="numpy", _nrt=False, forceinline=True)(function)
+    return compiled

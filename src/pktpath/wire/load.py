@@ -1,0 +1,138 @@
+"""Loads, stores and copies of frame bytes: the one module that decides how.
+
+Compiled, a load is one unaligned machine load. Where numba's bounds check or its interpreter
+mode asks to see every index (NUMBA_BOUNDSCHECK, NUMBA_DISABLE_JIT), the same names go byte by
+byte through the array. Addresses are offsets into the array; 16- and 32-bit values come back as
+signed 64-bit integers so that ordinary arithmetic stays integer, `word64` as an unsigned one that
+is good for comparing and nothing else.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pktpath.jit import BOUNDSCHECK, JIT_DISABLED, kernel
+
+
+@kernel
+def load8(mem, at):
+    """One byte as a signed 64-bit integer, wide enough to shift and add."""
+    return np.int64(mem[at])
+
+
+if JIT_DISABLED or BOUNDSCHECK:
+
+    @kernel
+    def load16(mem, at):
+        """Big-endian 16-bit value."""
+        return np.int64(mem[at]) << 8 | np.int64(mem[at + 1])
+
+    @kernel
+    def load32(mem, at):
+        """Big-endian 32-bit value."""
+        return load16(mem, at) << 16 | load16(mem, at + 2)
+
+    @kernel
+    def word32(mem, at):
+        """Four bytes as one value in the machine's order, for comparing."""
+        return np.int64(mem[at]) | np.int64(mem[at + 1]) << 8 | np.int64(mem[at + 2]) << 16 | np.int64(mem[at + 3]) << 24
+
+    @kernel
+    def word64(mem, at):
+        """Eight bytes as one unsigned value in the machine's order, for comparing."""
+        return np.uint64(word32(mem, at)) | np.uint64(word32(mem, at + 4)) << np.uint64(32)
+
+    @kernel
+    def store16(mem, at, value):
+        """Store the low 16 bits in big-endian order."""
+        mem[at] = value >> 8 & 0xFF
+        mem[at + 1] = value & 0xFF
+
+    @kernel
+    def store32(mem, at, value):
+        """Store the low 32 bits in big-endian order."""
+        store16(mem, at, value >> 16)
+        store16(mem, at + 2, value)
+
+    @kernel
+    def copy_bytes(mem, target, source, length):
+        """Copy `length` bytes inside one array; the ranges do not overlap."""
+        for k in range(length):
+            mem[target + k] = mem[source + k]
+
+else:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    def _pointer(context: Any, builder: Any, mem_type: Any, mem: Any, at: Any) -> Any:
+        array = context.make_array(mem_type)(context, builder, mem)
+        return cgutils.gep(builder, array.data, at)
+
+    def _load_of(bits: int, *, swap: bool) -> Callable[..., Any]:
+        result = types.uint64 if bits == 64 else types.int64
+
+        @intrinsic
+        def load(_typing: Any, mem: Any, at: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+                word = ir.IntType(bits)
+                value = builder.load(builder.bitcast(pointer, word.as_pointer()))
+                value.align = 1
+                if swap:
+                    value = builder.bswap(value)
+                return value if bits == 64 else builder.zext(value, ir.IntType(64))
+
+            return result(mem, types.int64), codegen
+
+        return load
+
+    def _store_of(bits: int) -> Callable[..., Any]:
+        @intrinsic
+        def store(_typing: Any, mem: Any, at: Any, value: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+                word = ir.IntType(bits)
+                low = builder.bswap(builder.trunc(args[2], word))
+                builder.store(low, builder.bitcast(pointer, word.as_pointer())).align = 1
+                return context.get_dummy_value()
+
+            return types.void(mem, types.int64, types.int64), codegen
+
+        return store
+
+    load16 = _load_of(16, swap=True)
+    load32 = _load_of(32, swap=True)
+    word32 = _load_of(32, swap=False)
+    word64 = _load_of(64, swap=False)
+    store16 = _store_of(16)
+    store32 = _store_of(32)
+
+    @intrinsic
+    def copy_bytes(_typing: Any, mem: Any, target: Any, source: Any, length: Any) -> Any:
+        """Copy `length` bytes inside one array; the ranges do not overlap."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            to = _pointer(context, builder, signature.args[0], args[0], args[1])
+            origin = _pointer(context, builder, signature.args[0], args[0], args[2])
+            cgutils.raw_memcpy(builder, to, origin, args[3], 1)
+            return context.get_dummy_value()
+
+        return types.void(mem, types.int64, types.int64, types.int64), codegen
+
+
+@kernel
+def same_bytes(mem, a, b, length):
+    """Whether two ranges of `length` bytes are equal."""
+    k = 0
+    while k + 8 <= length:
+        if word64(mem, a + k) != word64(mem, b + k):
+            return False
+        k += 8
+    while k < length:
+        if mem[a + k] != mem[b + k]:
+            return False
+        k += 1
+    return True

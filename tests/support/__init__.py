@@ -1,0 +1,1 @@
+"""Support for tests: kernel oracles, naive twins, frame builders."""
