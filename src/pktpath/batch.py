@@ -7,7 +7,7 @@ is `NO_CHUNK` or counted more than once. Field names are the kernel's (include/l
 and virtio's (VirtIO 1.2, section 5.1.6).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,17 @@ class Batch(NamedTuple):
     reason: NDArray[np.uint8]
     """Why this frame was refused or flushed: an `offload.reason.Reason`, 0 for none."""
 
+    origin: NDArray[np.int32]
+    """Index of this frame, or of its first segment, in the batch that it came from."""
+
     frag_addr: NDArray[np.int64]
     """(fragments,) address of each fragment in `pool.mem`."""
     frag_len: NDArray[np.int32]
     """(fragments,) bytes in each fragment."""
     frag_chunk: NDArray[np.int32]
     """(fragments,) chunk that holds each fragment, or `NO_CHUNK`."""
+    frag_origin: NDArray[np.int32]
+    """(fragments,) index, in the batch that it came from, of the frame whose payload this was."""
 
 
 _DTYPES: dict[str, type] = {
@@ -124,13 +129,13 @@ _DTYPES: dict[str, type] = {
     "ip_summed": np.uint8, "gso_type": np.uint32, "network": np.uint8, "protocol": np.uint8,
     "shape": np.uint16, "reason": np.uint8,
 }  # fmt: skip
-_FRAME_COLUMNS = Batch._fields[2:-3]
+_FRAME_COLUMNS = Batch._fields[2:-4]
 
 
 def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = None) -> Batch:
     """Make an empty batch over `pool` with room for `capacity` frames and `fragments` fragments."""
     rows = capacity * 4 if fragments is None else fragments
-    columns = {name: np.zeros(capacity, _DTYPES.get(name, np.int32)) for name in _FRAME_COLUMNS}
+    columns: dict[str, NDArray[Any]] = {name: np.zeros(capacity, _DTYPES.get(name, np.int32)) for name in _FRAME_COLUMNS}
     return Batch(
         pool=pool,
         used=np.zeros(2, np.int64),
@@ -138,6 +143,7 @@ def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = N
         frag_addr=np.zeros(rows, np.int64),
         frag_len=np.zeros(rows, np.int32),
         frag_chunk=np.zeros(rows, np.int32),
+        frag_origin=np.zeros(rows, np.int32),
     )
 
 
@@ -185,6 +191,7 @@ def copy_descriptor(source, i, target, j):
     target.payload_offset[j] = source.payload_offset[i]
     target.payload_len[j] = source.payload_len[i]
     target.reason[j] = source.reason[i]
+    target.origin[j] = source.origin[i]
 
 
 @kernel

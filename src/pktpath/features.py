@@ -81,6 +81,7 @@ def feature_named(name: str) -> Feature:
 
     Raises:
         KeyError: no feature has this name.
+
     """
     for names, group in ALIASES.items():
         if name in names:

@@ -57,18 +57,27 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 import numba  # noqa: E402  the cache directory must be set first
 
-JIT_DISABLED = bool(numba.config.DISABLE_JIT)
-BOUNDSCHECK = bool(numba.config.BOUNDSCHECK)
-_CACHED = not os.environ["NUMBA_CACHE_DIR"].startswith("/nonexistent")
+_config: Any = numba.config
+JIT_DISABLED = bool(_config.DISABLE_JIT)
+BOUNDSCHECK = bool(_config.BOUNDSCHECK)
+
+# Without numba's reference counting, which here costs a hundred times the work: a kernel allocates
+# nothing, and its caller keeps the arrays alive.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "cache": not os.environ["NUMBA_CACHE_DIR"].startswith("/nonexistent"),
+    "error_model": "numpy",
+    "_nrt": False,
+}
 
 
 def kernel(function: F) -> F:
     """Compile for whole batches: without the interpreter lock, kept on disk, division as in C."""
-    compiled: F = numba.njit(nogil=True, cache=_CACHED, error_model="numpy", _nrt=False)(function)
+    compiled: F = numba.njit(**_OPTIONS)(function)
     return compiled
 
 
 def inlined(function: F) -> F:
     """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value."""
-    compiled: F = numba.njit(nogil=True, cache=_CACHED, error_model="numpy", _nrt=False, forceinline=True)(function)
+    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
     return compiled

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.jit import inlined, kernel
+from pktpath.jit import inlined
 
 NO_CHUNK = -1
 

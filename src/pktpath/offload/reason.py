@@ -5,6 +5,7 @@ word (`Reason.PSH.word` is "psh") and its sentence, and docs/reasons.md is gener
 """
 
 from enum import IntEnum
+from typing import Self
 
 
 class Reason(IntEnum):
@@ -12,7 +13,7 @@ class Reason(IntEnum):
 
     sentence: str
 
-    def __new__(cls, value: int, sentence: str) -> "Reason":
+    def __new__(cls, value: int, sentence: str) -> Self:
         """Make a member that is its number and knows its sentence."""
         member = int.__new__(cls, value)
         member._value_ = value

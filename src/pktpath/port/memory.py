@@ -26,6 +26,7 @@ def load(
 
     Raises:
         ValueError: the window of the given pool is too small.
+
     """
     total = sum(map(len, frames))
     if pool is None:
@@ -44,6 +45,7 @@ def load(
     batch.link[:] = link
     batch.payload_sum[:] = -1
     batch.gso_segs[:] = 1
+    batch.origin[:] = np.arange(len(batch.origin))
     if timestamps is not None:
         batch.timestamp[:count] = timestamps
     batch.used[FRAMES] = count

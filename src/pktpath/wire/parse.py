@@ -67,7 +67,7 @@ def parse_frame(batch, i):
     batch.shape[i] = CUT if batch.wire_len[i] > batch.frame_len[i] else 0
 
     ethertype, offset = _link_header(mem, base, end, batch.link[i])
-    while ethertype == ethernet.VLAN or ethertype == ethernet.QINQ:  # noqa: PLR1714  a set is slower in compiled code
+    while ethertype == ethernet.VLAN or ethertype == ethernet.QINQ:
         if offset + ethernet.TAG_LENGTH > end:
             batch.shape[i] |= MALFORMED
             ethertype = 0
