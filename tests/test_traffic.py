@@ -1,4 +1,4 @@
-"""The built-in traffic is well-formed, says what its plan says, and is the same every time."""
+"""The built-in traffic (`write_frames`) is well-formed, says what its plan says, and is the same every time."""
 
 import numpy as np
 import pytest
