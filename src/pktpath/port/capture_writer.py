@@ -1,6 +1,5 @@
 """Writing captures: sections and interfaces by Python, frames by compiled packing."""
 
-import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -43,7 +42,7 @@ class CaptureWriter:
         self._first: Interface | None = None
         self._out = np.zeros(_BUFFER, np.uint8)
         self._state = np.zeros(pack.STATE_LENGTH, np.int64)
-        self._table = _grow(None, 8)
+        self._table = pack.grow_table(None, 8)
 
     @property
     def bytes_written(self) -> int:
@@ -212,7 +211,7 @@ class CaptureWriter:
 
     def _register(self, port: int, interface: Interface, *, exact: bool) -> None:
         if port >= len(self._table.number):
-            self._table = _grow(self._table, port + 1)
+            self._table = pack.grow_table(self._table, port + 1)
         rate, offset = _clock(interface)
         if not self._pcapng and self._first is not None:
             exact = exact and (rate, offset) == (self._first.ticks_per_second, 0)
@@ -247,15 +246,3 @@ _MODIFIED = tuple(pcap_format.MAGIC_MODIFIED.to_bytes(4, order) for order in ("b
 
 def _clock(interface: Interface) -> tuple[int, int]:
     return interface.ticks_per_second, interface.offset
-
-
-def _grow(table: pack.OutputTable | None, rows: int) -> pack.OutputTable:
-    """Return a table with room for at least `rows` ports, none declared beyond those of `table`."""
-    size = 1 << rows.bit_length()
-    bigger = pack.OutputTable(
-        np.full(size, pack.NOT_DECLARED, np.int64), np.ones(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.bool_)
-    )
-    if table is not None:
-        for new, old in zip(bigger, table, strict=True):
-            new[: len(old)] = old
-    return bigger

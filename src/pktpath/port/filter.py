@@ -57,15 +57,17 @@ def compile_filter(expression: str, linktype: int) -> NDArray[np.int64]:
 
     """
     library = _libpcap()
+    label = f"filter {expression!r}"
     number = linktype & 0xFFFF
     handle = library.pcap_open_dead(_DLT_RAW if number == _LINKTYPE_RAW else number, _SNAPLEN)
     if not handle:
-        raise CaptureError(f"filter {expression!r}", "libpcap has no memory")
+        message = "libpcap has no memory"
+        raise CaptureError(label, message)
     compiled = _Program()
     try:
         if library.pcap_compile(handle, compiled, expression.encode(), 1, _NETMASK_UNKNOWN):
             message = (library.pcap_geterr(handle) or b"refused").decode(errors="replace")
-            raise CaptureError(f"filter {expression!r}", " ".join(message.split()))
+            raise CaptureError(label, " ".join(message.split()))
         rows = [(step.code, step.jt, step.jf, step.k) for step in compiled.instructions[: compiled.count]]
         library.pcap_freecode(compiled)
     finally:
@@ -74,7 +76,7 @@ def compile_filter(expression: str, linktype: int) -> NDArray[np.int64]:
     try:
         bpf.check(program)
     except ValueError as error:
-        raise CaptureError(f"filter {expression!r}", str(error)) from error
+        raise CaptureError(label, str(error)) from error
     return program
 
 

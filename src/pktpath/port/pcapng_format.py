@@ -8,12 +8,36 @@ from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.port.capture_bytes import get16, get32, ticks_to_ns
 from pktpath.port.capture_scan import (
-    BAD, BAD_CAPTURED, BAD_INTERFACE, BAD_MAGIC, BAD_ORIGINAL, BAD_TOTAL, BAD_TRAILER, BLOCK, CLAIM, CODE, FULL, MORE, NEED,
-    ODD, POSITION, PROBLEM, SECTION, new_frame,
+    BAD,
+    BAD_CAPTURED,
+    BAD_INTERFACE,
+    BAD_MAGIC,
+    BAD_ORIGINAL,
+    BAD_TOTAL,
+    BAD_TRAILER,
+    BLOCK,
+    CLAIM,
+    CODE,
+    FULL,
+    MORE,
+    NEED,
+    ODD,
+    POSITION,
+    PROBLEM,
+    SECTION,
+    new_frame,
 )  # fmt: skip
 from pktpath.port.capture_types import MAX_RECORD, MICROSECONDS, Interface
 from pktpath.port.pcapng_options import (
-    END, IF_FCSLEN, IF_NAME, IF_TSOFFSET, IF_TSRESOL, each_option, encode_option, options_length, turn_options,
+    END,
+    IF_FCSLEN,
+    IF_NAME,
+    IF_TSOFFSET,
+    IF_TSRESOL,
+    each_option,
+    encode_option,
+    options_length,
+    turn_options,
 )  # fmt: skip
 
 SECTION_HEADER, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
