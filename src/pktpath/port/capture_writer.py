@@ -40,6 +40,7 @@ class CaptureWriter:
         self._numbers = 0
         self._left_out = 0
         self._first: Interface | None = None
+        self._seen: dict[int, Interface] = {}
         self._out = np.zeros(_BUFFER, np.uint8)
         self._state = np.zeros(pack.STATE_LENGTH, np.int64)
         self._table = pack.grow_table(None, 8)
@@ -68,8 +69,10 @@ class CaptureWriter:
         try:
             if not self._started:
                 self._start()
-                if not self._pcapng:
-                    self._declare(0, self._known(0, Link.ETHERNET))
+                for port in range(len(self._like.interfaces) if self._like and self._pcapng and self._given is None else 0):
+                    self._declare(port, self._known(port, Link.UNKNOWN))
+            if not self._pcapng and self._first is None:
+                self._declare(0, self._known(0, Link.ETHERNET))
             self._flush()
         except BaseException:
             self._output.discard()
@@ -126,10 +129,11 @@ class CaptureWriter:
             self._section(block)
         elif block.type == pcapng_format.INTERFACE_DESCRIPTION:
             interface = pcapng_format.parse_interface(block.data, big_endian=block.big_endian)
+            self._seen[block.interface] = interface
             if self._pcapng:
                 self._start()
                 self._put(block.data if block.big_endian == self._big else self._interface_block(interface))
-                self._register(block.interface if block.interface >= 0 else self._numbers, interface, exact=True)
+                self._register(block.interface, interface, exact=True)
         elif self._pcapng:
             self._start()
             self._put(block.data)
@@ -172,7 +176,9 @@ class CaptureWriter:
         like = self._like
         if like is not None and 0 <= port < len(like.interfaces):
             return like.interfaces[port]
-        if self._given is not None and self._given and (not self._started or like is None):
+        if port in self._seen:
+            return self._seen[port]
+        if self._given:
             message = f"a frame came from interface {port}, {len(self._given)} are declared"
             raise CaptureError(self.file, message, field="interface id")
         if link not in _LINKTYPE_OF or not 0 <= port < _MAX_INTERFACES:

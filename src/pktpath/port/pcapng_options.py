@@ -14,6 +14,8 @@ from pktpath.wire.load import load16, load32, store16, store32
 END, COMMENT = 0, 1
 IF_NAME, IF_TSRESOL, IF_FCSLEN, IF_TSOFFSET = 2, 9, 13, 14
 CUSTOM_TEXT, CUSTOM_BINARY, CUSTOM_TEXT_NOCOPY, CUSTOM_BINARY_NOCOPY = 2988, 2989, 19372, 19373
+CUSTOM = (CUSTOM_TEXT, CUSTOM_BINARY, CUSTOM_TEXT_NOCOPY, CUSTOM_BINARY_NOCOPY)
+"""Their value starts with a private enterprise number."""
 # Options of packet blocks whose value is a number: flags, drop count, packet id, queue.
 _FLAGS, _DROPS, _PACKET_ID, _QUEUE = 2, 4, 5, 6
 
@@ -44,7 +46,7 @@ def turn_options(mem, at, length, big):
         store16(mem, at, swap16(load16(mem, at)))
         store16(mem, at + 2, swap16(load16(mem, at + 2)))
         at += 4
-        custom = code in (CUSTOM_TEXT, CUSTOM_BINARY, CUSTOM_TEXT_NOCOPY, CUSTOM_BINARY_NOCOPY)
+        custom = code in CUSTOM
         if (custom and size >= 4) or (size == 4 and code in (_FLAGS, _QUEUE)):
             store32(mem, at, swap32(load32(mem, at)))
         elif size == 8 and code in (_DROPS, _PACKET_ID):
