@@ -129,7 +129,8 @@ class CaptureReader:
         if start[:4] == pcapng_format.MAGIC:
             return "pcapng"
         if not pcap_format.is_pcap(start[:4]):
-            raise CaptureError(self.file, "neither pcap nor pcapng" if start else "is empty", offset=0, field="magic number")
+            nothing = "the compressed data end before the first byte" if self.bytes_read else "is empty"
+            raise CaptureError(self.file, "neither pcap nor pcapng" if start else nothing, offset=0, field="magic number")
         if len(start) < pcap_format.HEADER:
             message = f"truncated: a pcap header has {pcap_format.HEADER} bytes, {len(start)} are there"
             raise CaptureError(self.file, message, offset=len(start), field="file header")
