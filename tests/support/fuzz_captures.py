@@ -19,6 +19,8 @@ from pktpath.port import capture_window
 from support import naive_capture as naive
 from support.captures import contents_of
 
+WINDOW = 4096
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
@@ -70,6 +72,16 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
     return bytes(out)
 
 
+def stretched(data: bytes) -> bytes:
+    """The file with one more frame or block in front, so that it ends where the window ends."""
+    room = WINDOW - len(data)
+    if data[:4] == b"\x0a\x0d\x0d\x0a":
+        order = ">" if data[8:12] == b"\x1a\x2b\x3c\x4d" else "<"
+        return data[:28] + naive.block(0x0BAD, bytes((room - 12) & ~3), order) + data[28:]
+    order = "<" if struct.unpack("<I", data[:4])[0] in naive.MAGICS else ">"
+    return data[:24] + struct.pack(order + "4I", 1, 2, room - 16, room - 16) + bytes(room - 16) + data[24:]
+
+
 def main(seed: int, files: int) -> None:
     capture_window.make_pool = guarded_pool
     rng = random.Random(seed)
@@ -77,15 +89,16 @@ def main(seed: int, files: int) -> None:
     ends = Counter()
     for k in range(files):
         data = mutated(rng, rng.choice(originals))
-        if len(data) < 24:
+        if len(data) < 28:
             continue
+        data = stretched(data)
         try:
             expected = naive.read(data)
         except (KeyError, OverflowError):
             continue  # the magic number went: not a capture any more
         align = rng.choice((None, (2, 10**6)))
         found, lines = contents_of(
-            io.BytesIO(data), window=4096, header_chunks=0, batch_size=rng.choice((2, 7, 64)), align=align
+            io.BytesIO(data), window=WINDOW, header_chunks=0, batch_size=rng.choice((2, 7, 64)), align=align
         )
         for frame in found.frames + expected.frames:
             frame.nanoseconds = 0

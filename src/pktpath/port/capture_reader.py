@@ -152,7 +152,7 @@ class CaptureReader:
                 count = len(self.interfaces)
                 pcapng_format.scan_pcapng(batch, state, window.end, self.big_endian, self._base, count, self._table)
         if self._filter and batch.used[FRAMES] > first:
-            self._filter.keep(batch, first, self.interfaces)
+            self._filter.keep(batch, first)
         if batch.used[FRAMES] > first:
             parse(batch, first, int(batch.used[FRAMES]))
         return int(state[CODE])
@@ -195,6 +195,8 @@ class CaptureReader:
         self._table.link[row] = interface.link
         self._table.snaplen[row] = interface.snaplen
         self._table.big[row] = interface.big_endian
+        if self._filter:
+            self._filter.declare(interface)
         self.interfaces.append(interface)
 
     def _lie(self) -> CaptureError:
