@@ -1,0 +1,5 @@
+"""`python -m pktpath` is `pktpath`."""
+
+from pktpath.cli import main
+
+main()
