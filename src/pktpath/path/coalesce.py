@@ -13,7 +13,7 @@ from pktpath.offload.checksum import complete_frame
 from pktpath.offload.gro import flow_hash, gro_polls
 from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
-from pktpath.offload.reassembly import make_reassembly_table, reassemble, reassemble_flush
+from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
 from pktpath.path.mss import learn, make_mss_table, segment_size
 from pktpath.path.undo import Records
@@ -114,7 +114,7 @@ class _Coalescer:
         self.features = int(FEATURES if options.udp else FEATURES & ~Feature.GRO_UDP_FWD)
         self.sizes = make_mss_table()
         self.result = Coalesced(undo=writer.format == "pcapng")
-        self.fragments = make_reassembly_table()
+        self.fragments = make_reassembly_table(frames=_BATCH)
         self.records: Records | None = None
 
     def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
@@ -163,7 +163,6 @@ class _Coalescer:
         count = int(source.used[FRAMES])
         whole = make_batch(source.pool, count, 2 * count)
         reassemble(source, whole, self.fragments)
-        reassemble_flush(whole, self.fragments)
         return whole
 
     def _count(self, merged: Batch, records: Records, read: int) -> None:
