@@ -22,14 +22,16 @@ def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel" in source or b"@intrinsic" in source or b"NamedTuple" in source:
+        if any(mark in source for mark in (b"@kernel", b"@inlined", b"@intrinsic", b"NamedTuple")):
             digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 
 
 def _private_cache() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pktpath"
-    cache = base / f"numba-{version('numba')}-{_source_hash()}"
+    # Numba would take code compiled without bounds checks for code with them.
+    checked = "-boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0" else ""
+    cache = base / f"numba-{version('numba')}-{_source_hash()}{checked}"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = cache.stat()
     if state.st_uid != os.geteuid() or state.st_mode & 0o077:
@@ -56,6 +58,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = "/nonexistent/pktpath"
 
 import numba  # noqa: E402  the cache directory must be set first
+from numba.extending import register_jitable  # noqa: E402
 
 _config: Any = numba.config
 JIT_DISABLED = bool(_config.DISABLE_JIT)
@@ -78,6 +81,12 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value."""
-    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
-    return compiled
+    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value.
+
+    It has no entry of its own from Python, which would double the time that a kernel takes to
+    compile: called from Python it is interpreted.
+    """
+    if JIT_DISABLED:
+        return function
+    inside: F = register_jitable(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    return inside

@@ -57,7 +57,7 @@ def gso_segment(batch, first, out, features, rules):
     """
     frames = batch.used[FRAMES]
     for i in range(first, frames):
-        if not _segment_frame(batch, i, out, features, rules):
+        if not segment_frame(batch, i, out, features, rules):
             return i
     for row in range(batch.used[FRAGS]):
         chunk_put(batch.pool, batch.frag_chunk[row])
@@ -67,7 +67,7 @@ def gso_segment(batch, first, out, features, rules):
 
 
 @inlined
-def _segment_frame(batch, i, out, features, rules):
+def segment_frame(batch, i, out, features, rules):
     """Move or cut frame `i`; False where there is no room for it now."""
     if not is_super(batch, i):
         return _pass_ordinary(batch, i, out, features)

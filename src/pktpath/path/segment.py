@@ -12,8 +12,10 @@ from pktpath.batch import FRAME_COLUMNS, FRAMES, Batch, make_batch, release
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.mss import Basis, learn, make_mss_table
 from pktpath.path.segment_cut import COUNTS, Count, Wishes, cut_capture
+from pktpath.path.undo import is_marker
 from pktpath.path.undo_read import make_plan, read_records, whole_groups
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
+from pktpath.port.pcapng_format import SECTION_HEADER
 
 _BATCH = 4096
 _OUT = 16384
@@ -68,10 +70,16 @@ def segment_capture(
 
     """
     with (
-        open_capture(source, filter=expression or None, batch_size=_BATCH, header_chunks=_OUT, recycle=True, boundary=whole_groups) as reader,
+        open_capture(
+            source, filter=expression or None, batch_size=_BATCH, header_chunks=_OUT, recycle=True, boundary=whole_groups
+        ) as reader,
         create_capture(target, like=reader) as writer,
     ):
-        return _segment(reader, writer, Wishes(mtu, ufo, spread), progress)
+        return _segment(reader, writer, Wishes(mtu, ufo, spread, recorded=False), progress)
+
+
+def _whole_groups(batch: Batch) -> int:
+    return int(whole_groups(batch))
 
 
 def _segment(reader: CaptureReader, writer: CaptureWriter, wishes: Wishes, progress: Callable[[int], None]) -> Segmented:
@@ -85,6 +93,11 @@ def _segment(reader: CaptureReader, writer: CaptureWriter, wishes: Wishes, progr
     for item in reader.items():
         progress(reader.bytes_read)
         if not isinstance(item, Batch):
+            if is_marker(item.data):
+                wishes = wishes._replace(recorded=wishes.mtu == 0)
+                continue
+            if item.type == SECTION_HEADER:
+                wishes = wishes._replace(recorded=False)
             writer.write_block(item)
             continue
         if out is None:

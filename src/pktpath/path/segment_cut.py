@@ -55,6 +55,8 @@ class Wishes(NamedTuple):
     """UDP super-frames become IP fragments, not datagrams."""
     spread: int
     """Bits a second by which segments follow each other; 0 leaves all at the time of their frame."""
+    recorded: bool
+    """The section holds undo records: a frame without one was not merged."""
 
 
 @kernel
@@ -141,7 +143,7 @@ def _cut_one(batch, i, out, plan, flags, sizes, wishes, rules, ticks_per_second,
             basis = UNDO
             batch.gso_type[i] = plan.gso_type[i]
             batch.gso_size[i] = plan.gso_size[i]
-        elif plan.segments[i] == 1 or wishes.mtu > 0:
+        elif flags == 0 and not wishes.recorded:
             basis = _choose_size(batch, i, sizes, wishes, counts)
         if not segment_frame(batch, i, out, _FEATURES, rules):
             return False

@@ -27,6 +27,7 @@ from pktpath.path.undo import (
     Records,
     fold_sign,
 )
+from pktpath.pool import chunk_address
 from pktpath.wire.checksum import sum_bytes
 from pktpath.wire.load import load8
 
@@ -44,13 +45,17 @@ def undo_records(
     Args:
         source: the frames as they were read.
         merged: what became of them; together its origins name every frame of `source` once.
-        scratch: address of 2 KiB of `source.pool.mem` for predicted headers.
+        scratch: a `NORMAL` chunk of the pool, for predicted headers.
         rules: the `KernelRules` by which `segment` will cut.
         data: room of an earlier call to use again.
+
     """
     count = len(merged.head_addr)
     records = Records(
-        np.zeros(_SMALLEST_DATA, np.uint8) if data is None else data, np.zeros(count, np.int64), np.zeros(count, np.int32)
+        np.zeros(_SMALLEST_DATA, np.uint8) if data is None else data,
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
     )
     while not write_records(source, merged, scratch, rules, records, np.zeros(2, np.int64)):
         records = records._replace(data=np.zeros(2 * len(records.data), np.uint8))
@@ -60,6 +65,7 @@ def undo_records(
 @kernel
 def write_records(source, merged, scratch, rules, records, cursor):
     """Fill `records` for every frame; False when `records.data` is too small."""
+    scratch = chunk_address(source.pool, scratch)
     first = np.int64(0)
     group = np.int64(0)
     count = merged.used[FRAMES]

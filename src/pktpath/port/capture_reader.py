@@ -5,7 +5,7 @@ take turns; what a window ends within, an unfinished record or poll, goes to the
 """
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from pktpath.pool import Pool, make_pool
 from pktpath.port import pcap_format, pcapng_format
 from pktpath.port.capture_scan import (
     BAD, CLAIM, CODE, FULL, MORE, NEED, NEXT, ODD, POSITION, PROBLEM, PROBLEMS, SECTION, STATE_LENGTH, InterfaceTable,
-    carry, last_poll_end,
+    carry,
 )  # fmt: skip
 from pktpath.port.capture_source import CaptureSource
 from pktpath.port.capture_types import Block, CaptureError, Interface
@@ -40,7 +40,7 @@ class CaptureReader:
         window: int,
         header_chunks: int,
         recycle: bool,
-        align: tuple[int, int] | None,
+        boundary: Callable[[Batch], int] | None,
     ) -> None:
         """Look at the first bytes and take nothing else."""
         self.file = source.label
@@ -58,7 +58,7 @@ class CaptureReader:
         self._filter = Filter(filter_text) if filter_text else None
         self._batch_size, self._header_chunks = batch_size, header_chunks
         self._window = -(-max(window, mmap.PAGESIZE) // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._recycle, self._align = recycle, align
+        self._recycle, self._boundary = recycle, boundary
         self._state = np.zeros(STATE_LENGTH, np.int64)
         self._end = 0
         self._ended = False
@@ -170,10 +170,10 @@ class CaptureReader:
         return int(self._state[CODE])
 
     def _complete_frames(self) -> int:
-        """Frames of the batch that can be delivered now: whole polls where those are asked for."""
-        if self._align is None:
+        """Frames of the batch that can be delivered now: up to the last boundary, where one is asked for."""
+        if self._boundary is None:
             return int(self._batch.used[FRAMES])
-        return int(last_poll_end(self._batch, *self._align))
+        return self._boundary(self._batch)
 
     def _deliver(self, count: int) -> Batch:
         """Return the first `count` frames; the rest starts the next batch."""
@@ -226,7 +226,7 @@ class CaptureReader:
                 self._pools.append(pool)
                 self._delivered = False
                 return pool
-        pool = make_pool(window=self._window, header=self._header_chunks)
+        pool = make_pool(window=self._window, header=self._header_chunks, normal=self._header_chunks // 8)
         if self._recycle:
             self._pools.append(pool)
         self._delivered = False
