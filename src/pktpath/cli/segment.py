@@ -23,7 +23,13 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
     if value is None:
         return 0
     match = _RATE.fullmatch(value.strip())
-    rate = int(float(match[1]) * 1000 ** "kmgt".find(match[2].lower() or "?") * 1000) if match and match[2] else int(float(match[1])) if match else 0
+    rate = (
+        int(float(match[1]) * 1000 ** "kmgt".find(match[2].lower() or "?") * 1000)
+        if match and match[2]
+        else int(float(match[1]))
+        if match
+        else 0
+    )
     if rate < 1000:
         message = f"{value} is no link rate: say 100M, 2.5G or 10Gbit"
         raise click.BadParameter(message)
