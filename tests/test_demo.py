@@ -68,7 +68,7 @@ def test_a_way_keeps_every_chunk():
 
 
 def test_a_pool_too_small_is_said():
-    batch = traffic.frames(traffic.bulk(3, 300), header=4)
+    batch = traffic.frames(traffic.bulk(3, 300), header=400, normal=100)
     way = forward.make_way(batch.pool, 300, Feature.GRO)
     forward.receive(way, batch)
     with pytest.raises(MemoryError, match="too small"):

@@ -105,5 +105,5 @@ def _break_even(results: list[Any]) -> list[str]:
             found.append((on[traffic].ns_per_frame - off[traffic].ns_per_frame) / saved)
     if not found:
         return []
-    least, most = max(min(found), 0), max(max(found), 0)
+    least, most = max(min(found), 0), max(*found, 0)
     return [f"GRO pays where the stack above spends more than {least:.0f} to {most:.0f} ns on a frame of this bulk traffic"]
