@@ -129,6 +129,8 @@ def random_super(rng, *, links=False, kernel=False, small=False):
         if rng.random() < 0.5:
             extensions = bytes([60, 1, 1, 12]) + bytes(12) + extensions
             first_extension = 0
+    # The kernel knows a jumbo header only right before TCP.
+    jumbo = version == 6 and not udp and rng.random() < 0.1 and not (kernel and extensions)
     gso_type = 0
     flags = rng.choice((0x10, 0x18, 0x11, 0x19, rng.randrange(0x200), rng.randrange(0x200)))
     if not udp:
@@ -141,7 +143,7 @@ def random_super(rng, *, links=False, kernel=False, small=False):
         version=version, udp=udp, payload=random_payload(rng, length), size=size, link=link, tags=tags, gso_type=gso_type,
         ident=rng.choice((0, 1, 0xFFFE, 0xFFFF, rng.randrange(65536))), df=rng.random() < 0.5, tos=rng.randrange(256),
         ip_options=b"\x01" * rng.choice((0, 0, 0, 4, 40)) if version == 4 else b"", extensions=extensions,
-        first_extension=first_extension, jumbo=version == 6 and not udp and rng.random() < 0.1, flags=flags,
+        first_extension=first_extension, jumbo=jumbo, flags=flags,
         urgent=rng.choice((0, 0, rng.randrange(65536))), tcp_options=rng.randbytes(rng.choice((0, 0, 12, 40))),
         ports=(rng.randrange(1, 65536), rng.randrange(1, 65536)), sequence=rng.choice((0, 0xFFFFFF00, rng.randrange(2**32))),
         zero_length=zero,
