@@ -129,8 +129,8 @@ def random_super(rng, *, links=False, kernel=False, small=False):
         if rng.random() < 0.5:
             extensions = bytes([60, 1, 1, 12]) + bytes(12) + extensions
             first_extension = 0
-    # The kernel knows a jumbo header only right before TCP.
-    jumbo = version == 6 and not udp and rng.random() < 0.1 and not (kernel and extensions)
+    # The kernel takes a jumbo header out only above 64 KiB and right before TCP; RFC 2675 allows none below.
+    jumbo = version == 6 and not udp and rng.random() < 0.1 and not kernel
     gso_type = 0
     flags = rng.choice((0x10, 0x18, 0x11, 0x19, rng.randrange(0x200), rng.randrange(0x200)))
     if not udp:
