@@ -153,7 +153,8 @@ def cooked(raw, linktype):
 
 EXPRESSIONS = [
     "tcp port 80", "udp", "host 10.0.0.1 and not port 53", "ip6", "vlan 5 and tcp", "greater 90", "less 70", "ip[0] & 0xf != 5",
-    "tcp[tcpflags] & tcp-syn != 0", "net 192.168.0.0/16 or ip6 host 2001:db8::2", "ether src 02:00:00:00:00:01 and portrange 50-90",
+    "tcp[tcpflags] & tcp-syn != 0", "net 192.168.0.0/16 or ip6 host 2001:db8::2",
+    "ether src 02:00:00:00:00:01 and portrange 50-90",
     "ip[6:2] & 0x1fff != 0", "len % 3 == 1", "ether[len / 2] > 10", "arp", "icmp or not ip",
 ]  # fmt: skip
 
