@@ -12,9 +12,11 @@ from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_UDP, Batch, make_batch, 
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
-from pktpath.offload.gro import flow_hash, gro_polls
+from pktpath.offload.flow_hash import flow_hash
+from pktpath.offload.gro import gro_polls
 from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
+from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
 from pktpath.path.mss import learn, make_mss_table, segment_size
 from pktpath.path.undo import BLOCK_TYPE, Records, marker
@@ -118,6 +120,7 @@ class _Coalescer:
         self.features = int(FEATURES if options.udp else FEATURES & ~Feature.GRO_UDP_FWD)
         self.sizes = make_mss_table()
         self.result = Coalesced(undo=writer.format == "pcapng")
+        self.fragments = make_reassembly_table(_BATCH)
         self.records: Records | None = None
         self.poll_of = np.zeros(_BATCH, np.int32)
 
@@ -140,7 +143,7 @@ class _Coalescer:
                 why(merged, before)
             release(merged)
         result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
-        result.warnings = self.reader.warnings
+        result.warnings = self.reader.warnings + self.writer.warnings
         return result
 
     def _coalesce(self, source: Batch) -> Batch:
@@ -164,9 +167,7 @@ class _Coalescer:
         )
         if options.reassemble:
             name_originals(stage, merged)
-        records = undo_records(
-            source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None
-        )
+        records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
             complete_merged(merged)
@@ -178,11 +179,9 @@ class _Coalescer:
 
     def _reassemble(self, source: Batch) -> Batch:
         """Put IP fragments together; what is not whole at the end of the batch stays in pieces."""
-        from pktpath.offload.reassembly import reassemble, reassemble_flush
         count = int(source.used[FRAMES])
         whole = make_batch(source.pool, count, 2 * count)
         reassemble(source, whole, self.fragments)
-        reassemble_flush(whole, self.fragments)
         return whole
 
     def _count(self, merged: Batch, records: Records, read: int) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pktpath.batch import FRAMES, GSO_UDP, Batch
 from pktpath.jit import inlined, kernel
 from pktpath.offload.gso_header import segment_header
-from pktpath.offload.gso_plan import cut_kind, plan_cut
+from pktpath.offload.gso_plan import plan_frame
 from pktpath.offload.rules import KernelRules
 from pktpath.path.undo import (
     CUT,
@@ -147,7 +147,7 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
     ticks = np.int64(merged.ticks[j])
     records.patched[j] = 0
     # For a frame that is not merged the plan means nothing, and is not looked at.
-    cut = plan_cut(merged, j, max(cut_kind(merged, j), 0), rules)
+    _reason, cut = plan_frame(merged, j, rules)
     for k in range(segments):
         i = _origin(merged, j, k)
         head = np.int64(source.head_len[i]) if explicit else np.int64(source.payload_offset[i])

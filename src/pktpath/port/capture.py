@@ -58,6 +58,7 @@ def open_capture(
         batch_size: most frames in a batch.
         window: bytes of the file in memory at once, twice; grows where one record needs more.
         header_chunks: header chunks in the pool of each window, for who changes frames; 2 a frame without.
+            For each 8 of them there is one of 2 KiB.
         recycle: use memory again: a batch is valid until the next but one is asked for. Without,
             each batch stays valid for as long as it is held.
         align: (frames, nanoseconds): end batches only where a poll ends, after so many frames or
