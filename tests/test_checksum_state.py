@@ -94,7 +94,12 @@ def test_verify_sets_what_a_device_would():
     frames = [random_frame(rng) for _ in range(ROUNDS)]
     batch = load(frames)
     verify(batch, 0, len(frames))
-    meaning = {"right": CHECKSUM_UNNECESSARY, "wrong": CHECKSUM_BAD, "partial": CHECKSUM_PARTIAL, "partial_no_length": CHECKSUM_PARTIAL}
+    meaning = {
+        "right": CHECKSUM_UNNECESSARY,
+        "wrong": CHECKSUM_BAD,
+        "partial": CHECKSUM_PARTIAL,
+        "partial_no_length": CHECKSUM_PARTIAL,
+    }
     for i, frame in enumerate(frames):
         state, _ = judge(frame)
         assert batch.ip_summed[i] == meaning.get(state, CHECKSUM_NONE)

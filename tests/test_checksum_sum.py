@@ -24,7 +24,9 @@ def compiled(data, places):
     return out.tolist()
 
 
-@pytest.mark.parametrize("make", [random.Random(1).randbytes, lambda size: b"\xff" * size, bytes], ids=["random", "ones", "zeros"])
+@pytest.mark.parametrize(
+    "make", [random.Random(1).randbytes, lambda size: b"\xff" * size, bytes], ids=["random", "ones", "zeros"]
+)
 def test_every_length_at_every_alignment(make):
     data = make(300)
     places = [(at, length) for at in range(16) for length in range(0, 201, 7 if JIT_DISABLED else 1)]

@@ -37,7 +37,9 @@ def sealed(upper, protocol, addresses, kind):
 def ipv4_packet(upper, protocol, addresses, rng, *, ident=None, word=0x4000, tos=0, options=b"", checksum="right", length=None):
     total = 20 + len(options) + len(upper) if length is None else length
     ident = rng.getrandbits(16) if ident is None else ident
-    header = bytes([0x45 + len(options) // 4, tos]) + total.to_bytes(2) + ident.to_bytes(2) + word.to_bytes(2) + bytes([64, protocol])
+    header = (
+        bytes([0x45 + len(options) // 4, tos]) + total.to_bytes(2) + ident.to_bytes(2) + word.to_bytes(2) + bytes([64, protocol])
+    )
     value = 0xFFFF - add(header + bytes(2) + addresses + options)
     value = {"right": value, "wrong": value ^ 0x0101, "zero": 0}[checksum]
     return header + value.to_bytes(2) + addresses + options + upper
@@ -45,7 +47,14 @@ def ipv4_packet(upper, protocol, addresses, rng, *, ident=None, word=0x4000, tos
 
 def ipv6_packet(upper, next_header, addresses, *, extensions=b"", traffic_class=0, length=None):
     size = len(extensions) + len(upper) if length is None else length
-    return (0x60000000 | traffic_class << 20).to_bytes(4) + size.to_bytes(2) + bytes([next_header, 64]) + addresses + extensions + upper
+    return (
+        (0x60000000 | traffic_class << 20).to_bytes(4)
+        + size.to_bytes(2)
+        + bytes([next_header, 64])
+        + addresses
+        + extensions
+        + upper
+    )
 
 
 def random_frame(rng, kind=None):
@@ -61,7 +70,9 @@ def random_frame(rng, kind=None):
         options = rng.choice((b"", b"", b"\x01" * 8))
         header = rng.choices(("right", "wrong", "zero"), (8, 1, 1))[0]
         word = rng.choices((0x4000, 0, 0x2000, 0x0010), (12, 4, 1, 1))[0]
-        packet = ipv4_packet(upper, protocol, addresses, rng, word=word, options=options, checksum=header, length=0 if zero_length else None)
+        packet = ipv4_packet(
+            upper, protocol, addresses, rng, word=word, options=options, checksum=header, length=0 if zero_length else None
+        )
     else:
         packet = _ipv6(rng, upper, protocol, addresses, zero_length=zero_length)
     tag = rng.choice((b"", b"", b"\x81\x00\x00\x07", b"\x88\xa8\x00\x01\x81\x00\x00\x07"))
