@@ -56,7 +56,9 @@ class Coalesced:
     out_of_place: int = 0
     """Without undo records: frames whose place among the others is lost."""
     warnings: list[str] = field(default_factory=list)
-    """What the reader had to say."""
+    """What the reader and the writer had to say."""
+    damaged: bool = False
+    """The input ends too early or lies; what came before is in the output."""
 
 
 @dataclass
@@ -128,7 +130,7 @@ class _Coalescer:
         """Go through the capture once."""
         result = self.result
         marked = False
-        for item in self.reader.items():
+        for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
             if not isinstance(item, Batch):
                 marked = marked and item.type != SECTION_HEADER
@@ -144,6 +146,7 @@ class _Coalescer:
             release(merged)
         result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
         result.warnings = self.reader.warnings + self.writer.warnings
+        result.damaged = bool(self.reader.damage)
         return result
 
     def _coalesce(self, source: Batch) -> Batch:
