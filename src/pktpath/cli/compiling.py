@@ -1,7 +1,6 @@
 """The first run of a command compiles kernels: say so, and how far it is."""
 
 import sys
-from typing import Any
 
 from pktpath.cli.common import say, steps
 
@@ -25,35 +24,20 @@ def compile_kernels() -> None:
 
 def announce_compiling() -> None:
     """Name each kernel on standard error while it is compiled; what is loaded from disk is silent."""
-    from numba.core import event
+    from pktpath.jit import on_compile
 
-    import pktpath.jit  # noqa: F401  the cache directory must be set before numba compiles
+    announced: list[str] = []
 
-    event.register("numba:compile", _Announcer())
-
-
-class _Announcer:
-    """A numba event listener: the outermost compilation is the one of a kernel."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.announced = 0
-
-    def notify(self, event: Any) -> None:
-        """Take the start or the end of a compilation."""
-        if event.is_start:
-            if self.depth == 0:
-                self._say(event.data["dispatcher"].py_func.__name__)
-            self.depth += 1
-        elif event.is_end:
-            self.depth -= 1
-            if self.depth == 0 and sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[K")
-
-    def _say(self, name: str) -> None:
+    def start(name: str) -> None:
+        announced.append(name)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[Kcompiling {name} (this version's first run only)")
             sys.stderr.flush()
-        elif not self.announced:
+        elif len(announced) == 1:
             say("compiling kernels: this version's first run takes about half a minute longer")
-        self.announced += 1
+
+    def end() -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+    on_compile(start, end)

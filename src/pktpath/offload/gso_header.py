@@ -17,7 +17,7 @@ from pktpath.offload.gso_tcp import tcp_constant_sum, tcp_segment
 from pktpath.offload.gso_udp import udp_constant_sum, udp_first_fragment, udp_segment
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.checksum import addresses_sum, fold, sum_bytes
-from pktpath.wire.load import copy_bytes, load8, load16, load32, store16, store32
+from pktpath.wire.load import copy_bytes, load8, load16, store16, store32
 
 CUT_TCP, CUT_USO, CUT_UFO = 0, 1, 2
 """How a super-frame is cut: TCP segments, UDP datagrams, IP fragments of one UDP datagram."""
