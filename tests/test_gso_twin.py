@@ -12,6 +12,7 @@ from pktpath.batch import (
     CHECKSUM_UNNECESSARY,
     FRAMES,
     GSO_UDP,
+    GSO_UDP_L4,
     Batch,
     frame_bytes,
     release,
@@ -47,7 +48,7 @@ def counted_payload(frame):
 
 def expected(frame, i, features, rules, ident):
     """Return the twin's frames, or None where the frame must pass unchanged."""
-    if counted_payload(frame) <= frame.gso_size or carried(frame.data, frame.network_at, frame.gso_type, features):
+    if frame.gso_size == 0 or counted_payload(frame) <= frame.gso_size or carried(frame.data, frame.network_at, frame.gso_type, features):
         return None
     return naive_gso(
         frame.data, network_at=frame.network_at, gso_type=frame.gso_type, gso_size=frame.gso_size, features=features, rules=rules,
@@ -99,7 +100,7 @@ def fragment_ident(frame, first):
 def check_passed(frame, out, got, data, features, rules):
     (k,) = got
     whole = carried(frame.data, frame.network_at, frame.gso_type, features)
-    if counted_payload(frame) > frame.gso_size:
+    if counted_payload(frame) > frame.gso_size > 0:
         assert data == [frame.data]
         assert out.reason[k] == (Reason.NONE if whole else Reason.IP_ID)
         assert out.gso_size[k] == frame.gso_size
@@ -146,3 +147,20 @@ def test_big_tcp():
     ]
     for features in FEATURES[:7]:
         check(frames, features, RULES["6.18"], rng)
+
+
+@pytest.mark.parametrize("features", [Feature.NONE, Feature.SG, FEATURES[6]], ids=str)
+def test_one_of_each(features):
+    """Short enough for a run without the compiler."""
+    rng = random.Random(5)
+    payload = rng.randbytes(333)
+    frames = [
+        super_frame(version=version, udp=udp, payload=payload, size=104, tags=tags, tcp_options=bytes(12))
+        for version in (4, 6)
+        for udp in (0, GSO_UDP, GSO_UDP_L4)
+        for tags in (b"", b"\x81\x00\x20\x05")
+    ]
+    frames.append(super_frame(version=6, jumbo=True, payload=payload, size=100))
+    frames.append(super_frame(payload=payload, size=0))
+    for version in RULES:
+        check(frames, features, RULES[version], rng)

@@ -102,7 +102,7 @@ def verify_frame(batch, i):
         batch.ip_summed[i] = CHECKSUM_UNNECESSARY
     elif state == WRONG:
         batch.ip_summed[i] = CHECKSUM_BAD
-    elif state == PARTIAL or state == PARTIAL_NO_LENGTH:
+    elif state in (PARTIAL, PARTIAL_NO_LENGTH):
         _set_partial(batch, i)
     return state
 
