@@ -165,8 +165,6 @@ class _Coalescer:
             options.flush_timeout,
             self.poll_of,
         )
-        if options.reassemble:
-            name_originals(stage, merged)
         records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
@@ -220,17 +218,6 @@ def complete_merged(batch):
     for j in range(batch.used[FRAMES]):
         if batch.gso_segs[j] > 1 and batch.ip_summed[j] == CHECKSUM_PARTIAL:
             complete_frame(batch, j)
-
-
-@kernel
-def name_originals(stage, merged):
-    """Turn origins that name frames of `stage`, the batch after reassembly, into those of the batch before it."""
-    for j in range(merged.used[FRAMES]):
-        first = merged.frag_first[j]
-        if not merged.gso_type[j] & GSO_UDP:
-            for row in range(first, first + merged.frag_count[j]):
-                merged.frag_origin[row] = stage.origin[merged.frag_origin[row]]
-        merged.origin[j] = stage.origin[merged.origin[j]]
 
 
 @kernel
