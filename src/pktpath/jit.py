@@ -29,7 +29,9 @@ def _source_hash() -> str:
 
 def _private_cache() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pktpath"
-    cache = base / f"numba-{version('numba')}-{_source_hash()}"
+    # Numba would load unchecked code in a checked run: the switch is no part of its own key.
+    checked = "-checked" if os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0" else ""
+    cache = base / f"numba-{version('numba')}-{_source_hash()}{checked}"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = cache.stat()
     if state.st_uid != os.geteuid() or state.st_mode & 0o077:
