@@ -129,13 +129,14 @@ _DTYPES: dict[str, type] = {
     "ip_summed": np.uint8, "gso_type": np.uint32, "network": np.uint8, "protocol": np.uint8,
     "shape": np.uint16, "reason": np.uint8,
 }  # fmt: skip
-_FRAME_COLUMNS = Batch._fields[2:-4]
+FRAME_COLUMNS = Batch._fields[2:-4]
+"""Names of the columns that have a row for each frame."""
 
 
 def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = None) -> Batch:
     """Make an empty batch over `pool` with room for `capacity` frames and `fragments` fragments."""
     rows = capacity * 4 if fragments is None else fragments
-    columns: dict[str, NDArray[Any]] = {name: np.zeros(capacity, _DTYPES.get(name, np.int32)) for name in _FRAME_COLUMNS}
+    columns: dict[str, NDArray[Any]] = {name: np.zeros(capacity, _DTYPES.get(name, np.int32)) for name in FRAME_COLUMNS}
     return Batch(
         pool=pool,
         used=np.zeros(2, np.int64),

@@ -1,5 +1,5 @@
-"""Experiments: the same work done two ways, and the ratio.
+"""Experiments: built-in traffic, the way of a frame over it, what each switch changes.
 
-Enters: a case. Leaves: rows of figures. This room sits above the path and below the commands; it
-prints nothing.
+Enters: a choice of traffic and switches. Leaves: counts, times and proofs, as values; only `cli`
+prints them.
 """

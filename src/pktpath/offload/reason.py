@@ -69,6 +69,7 @@ class Reason(IntEnum):
     EVICTED = 36, "its bucket was full and it was the oldest"
     NO_MEMORY = 37, "the pool had no chunk for the merged header"
     ALONE = 38, "no neighbour of its flow in this poll"
+    GRO_OFF = 39, "rx-gro is off"
 
 
 REASONS = len(Reason)

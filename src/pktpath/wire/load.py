@@ -61,6 +61,12 @@ if JIT_DISABLED or BOUNDSCHECK:
         for k in range(length):
             mem[target + k] = mem[source + k]
 
+    @kernel
+    def copy_between(target_mem, target, mem, source, length):
+        """Copy `length` bytes from one array to another."""
+        for k in range(length):
+            target_mem[target + k] = mem[source + k]
+
 else:
     from llvmlite import ir
     from numba import types
@@ -121,6 +127,18 @@ else:
             return context.get_dummy_value()
 
         return types.void(mem, types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def copy_between(_typing: Any, target_mem: Any, target: Any, mem: Any, source: Any, length: Any) -> Any:
+        """Copy `length` bytes from one array to another."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            to = _pointer(context, builder, signature.args[0], args[0], args[1])
+            origin = _pointer(context, builder, signature.args[2], args[2], args[3])
+            cgutils.raw_memcpy(builder, to, origin, args[4], 1)
+            return context.get_dummy_value()
+
+        return types.void(target_mem, types.int64, mem, types.int64, types.int64), codegen
 
 
 @kernel

@@ -1,0 +1,39 @@
+"""A software receive hash for frames whose port gave none."""
+
+import numpy as np
+
+from pktpath.jit import inlined, kernel
+from pktpath.wire import ipv4, ipv6, tcp, udp
+from pktpath.wire.load import load32
+
+
+@kernel
+def flow_hash(batch, first, last):
+    """Fill `hash` of frames `first` to `last` (excluded) from addresses, protocol and ports.
+
+    Equal for all frames of a flow and direction, IP fragments apart; 0 for what is not IP. It is no
+    Toeplitz hash (see `offload.rss` for what a device computes) and no defence against chosen ports.
+    """
+    mem = batch.pool.mem
+    for i in range(first, last):
+        network = batch.network[i]
+        batch.hash[i] = 0
+        if network == 0:
+            continue
+        at = batch.head_addr[i] + batch.network_offset[i]
+        start, end = (ipv4.SOURCE, ipv4.LENGTH) if network == 4 else (ipv6.SOURCE, ipv6.LENGTH)
+        protocol = np.int64(batch.protocol[i])
+        value = protocol + 1
+        for k in range(start, end, 4):
+            value = _mix(value, load32(mem, at + k))
+        transport = batch.transport_offset[i]
+        if transport > 0 and (protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL):
+            value = _mix(value, load32(mem, batch.head_addr[i] + transport))
+        batch.hash[i] = value
+
+
+@inlined
+def _mix(value, word):
+    """Stir 32 more bits in: a multiplication carries upwards, the shift brings it back down."""
+    value = ((value ^ word) * 0x7FEB352D) & 0xFFFFFFFF
+    return value ^ value >> 15

@@ -1,0 +1,216 @@
+"""Generic receive offload: frames of one flow that follow each other become one frame.
+
+Enters: parsed frames of one NAPI poll. Leaves: the frames that the stack above sees, in the order in
+which the kernel would deliver them: a merged frame has private headers, its payload as fragments, a
+partial checksum and `gso_size`, `gso_segs`, `gso_type`; every other frame is as it came. Each
+delivered frame carries the `Reason` why it was not merged, or why it ended.
+
+TCP and UDP over IPv4 and IPv6, behind any link header and VLAN tags. The kernel also merges inside
+IP tunnels; here those frames pass. The kernel does not look at the version nibble of an IPv6
+header before it merges; here such a frame is malformed and passes.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.batch import CHECKSUM_UNNECESSARY, FRAGS, FRAMES, Batch, make_batch
+from pktpath.features import Feature
+from pktpath.jit import inlined, kernel
+from pktpath.offload.flow_hash import flow_hash
+from pktpath.offload.gro_admit import ENDS, HARMLESS, PASSES, admit
+from pktpath.offload.gro_match import network_difference, tcp_difference, tcp_finality
+from pktpath.offload.gro_merge import complete, deliver, hold, merge
+from pktpath.offload.gro_table import AT, COUNT, HELD, OLDEST, SIZE, UNLIMITED, GroTable, find, make_gro_table
+from pktpath.offload.reason import Reason
+from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
+from pktpath.wire import tcp, udp
+from pktpath.wire.load import load16, store16
+
+__all__ = ["UNLIMITED", "GroTable", "gro", "gro_flush", "gro_polls", "gro_receive", "make_gro_table"]
+
+_NONE, _FIN, _PSH, _SHORT = int(Reason.NONE), int(Reason.FIN), int(Reason.PSH), int(Reason.SHORT)
+_LONGER, _EVICTED, _TOO_MANY_SEGMENTS = int(Reason.LONGER), int(Reason.EVICTED), int(Reason.TOO_MANY_SEGMENTS)
+_GRO = int(Feature.GRO)
+_FARTHEST = 0xFFFF
+"""A transport header beyond this offset is not looked for: no merged frame could be that long."""
+
+POLL, FLUSH_TIMEOUT_NS = 64, 100_000
+DEFAULT_FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
+
+
+@inlined
+def _layout(batch, i, protocol, network_offset, transport):
+    """What must be equal beside the bytes of the frame, as one number: header places, protocol, the tag taken out."""
+    proto = np.int64(batch.vlan_proto[i])
+    tag = np.int64(0)
+    if proto:
+        tag = proto << 8 & 0x10000 | 0x20000 | np.int64(batch.vlan_tci[i])
+    return transport | network_offset << 16 | protocol << 32 | tag << 40 | np.int64(batch.link[i]) << 58
+
+
+@inlined
+def _receive(batch, i, out, table, rules, features, trust_partial):
+    """One frame through `dev_gro_receive`."""
+    mem = batch.pool.mem
+    protocol = np.int64(batch.protocol[i])
+    transport = np.int64(batch.transport_offset[i])
+    verdict = 0
+    refused = _NONE
+    if not (
+        protocol == tcp.PROTOCOL
+        and batch.ip_summed[i] == CHECKSUM_UNNECESSARY
+        and (batch.shape[i] & ~HARMLESS) == 0
+        and batch.frag_count[i] == 0
+        and batch.gso_size[i] == 0
+        and features & _GRO
+    ):
+        verdict, refused, protocol, transport = admit(batch, i, features, trust_partial)
+        if verdict == PASSES or transport > _FARTHEST:
+            deliver(batch, i, out, table, refused)
+            return
+
+    at = batch.head_addr[i]
+    network_offset = np.int64(batch.network_offset[i])
+    network = np.int64(batch.network[i])
+    hash_ = np.int64(batch.hash[i])
+    key = hash_ | np.int64(batch.in_port[i]) << 32
+    layout = _layout(batch, i, protocol, network_offset, transport)
+    bucket = hash_ & table.bucket_mask
+    slot = find(table, mem, at, key, layout, bucket, network_offset, transport)
+
+    payload = np.int64(batch.payload_len[i])
+    payload_offset = np.int64(batch.payload_offset[i])
+    final = _NONE
+    if protocol == tcp.PROTOCOL and verdict != ENDS:
+        final = tcp_finality(load16(mem, at + transport + tcp.FLAG_WORD), payload)
+    if slot >= 0:
+        if refused == _NONE:
+            if protocol == tcp.PROTOCOL:
+                if final == _NONE or ((final == _PSH or final == _FIN) and payload > 0):
+                    refused = tcp_difference(table, slot, mem, at, transport, payload_offset, payload, rules)
+                else:
+                    refused = final
+            elif payload > table.slots[slot, SIZE]:
+                refused = _LONGER
+            if refused == _NONE:
+                refused = network_difference(table, slot, mem, at, network_offset, network, rules)
+            if refused == _NONE:
+                refused = merge(batch, i, table, slot, payload_offset, payload)
+        if refused == _NONE:
+            ended = final
+            if final != _NONE:
+                _take_over_flags(mem, at + transport, table.slots[slot, AT] + transport)
+            elif payload < table.slots[slot, SIZE]:
+                ended = _SHORT
+            elif protocol == udp.PROTOCOL and table.slots[slot, COUNT] >= rules.udp_segments:
+                ended = _TOO_MANY_SEGMENTS
+            if ended != _NONE:
+                complete(out, table, slot, ended, rules)
+            return
+        complete(out, table, slot, refused, rules)
+    if verdict == ENDS or final != _NONE:
+        deliver(batch, i, out, table, refused if refused != _NONE else final)
+        return
+    group = bucket & table.group_mask
+    if table.groups[group, HELD] >= table.depth:
+        complete(out, table, table.groups[group, OLDEST], _EVICTED, rules)
+    hold(batch, i, table, key, layout, bucket, refused, rules)
+
+
+@inlined
+def _take_over_flags(mem, here, there):
+    """FIN and PSH of the last segment are those of the merged frame."""
+    flags = load16(mem, here + tcp.FLAG_WORD) & (tcp.FIN | tcp.PSH)
+    store16(mem, there + tcp.FLAG_WORD, load16(mem, there + tcp.FLAG_WORD) | flags)
+
+
+@inlined
+def _flush(out, table, rules):
+    for group in range(table.group_mask + 1):
+        while table.groups[group, HELD] > 0:
+            complete(out, table, table.groups[group, OLDEST], _NONE, rules)
+
+
+@kernel
+def gro_receive(batch, first, last, out, table, rules, features, trust_partial):
+    """Take frames `first` to `last` (excluded) of one poll; append what is delivered to `out`.
+
+    The chunks of these frames move to `out` and to the table, so the caller empties `batch` after
+    its last frame. `out` shares the pool of `batch` and needs room for one frame for each frame taken or
+    held before, and as many fragment rows as frames and fragments together. `features` is the
+    number of a `Feature` value; with `trust_partial` a checksum left to the device counts as right.
+    """
+    for i in range(first, last):
+        _receive(batch, i, out, table, rules, features, trust_partial)
+
+
+@kernel
+def gro_flush(out, table, rules):
+    """End a poll: complete all that is held, bucket after bucket, in each the oldest first."""
+    _flush(out, table, rules)
+
+
+@kernel
+def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_timeout_ns, out_poll):
+    """Take a whole batch as polls, each ended by a complete flush, and leave it empty.
+
+    A poll ends after `poll` frames, before a frame that comes more than `flush_timeout_ns` after
+    the one before it, and with the batch: the reader lets a batch end where a poll does.
+    `out_poll` (at least as long as `out` has descriptors) gets the number of the poll that delivered each frame.
+    """
+    taken = 0
+    number = 0
+    for i in range(batch.used[FRAMES]):
+        if taken == poll or (taken > 0 and batch.timestamp[i] - batch.timestamp[i - 1] > flush_timeout_ns):
+            before = out.used[FRAMES]
+            _flush(out, table, rules)
+            out_poll[before : out.used[FRAMES]] = number
+            taken = 0
+            number += 1
+        before = out.used[FRAMES]
+        _receive(batch, i, out, table, rules, features, trust_partial)
+        out_poll[before : out.used[FRAMES]] = number
+        taken += 1
+    before = out.used[FRAMES]
+    _flush(out, table, rules)
+    out_poll[before : out.used[FRAMES]] = number
+    batch.used[FRAMES] = 0
+    batch.used[FRAGS] = 0
+
+
+def gro(
+    batch: Batch,
+    rules: KernelRules = RULES[DEFAULT_RULES],
+    *,
+    features: Feature = DEFAULT_FEATURES,
+    unlimited: bool = False,
+    trust_partial: bool = False,
+    table: GroTable | None = None,
+) -> Batch:
+    """Return what one poll over `batch` delivers; `batch` is empty afterwards.
+
+    Args:
+        batch: parsed frames; its pool needs a header chunk for each merged frame.
+        rules: those of one kernel version, see `RULES`.
+        features: GRO and GRO_UDP_FWD are obeyed.
+        unlimited: hold any number of flows, instead of the kernel's 8 buckets of 8.
+        trust_partial: frames captured at their sender, before the device completed the checksum, may merge.
+        table: one of your own, to read its counters; held frames from before are delivered too.
+
+    """
+    count, rows = int(batch.used[FRAMES]), int(batch.used[FRAGS])
+    if table is None:
+        table = make_gro_table(depth=UNLIMITED, frames=max(count, 1)) if unlimited else make_gro_table(frames=max(count, 1))
+    held = int(table.groups[:, HELD].sum())
+    out = make_batch(batch.pool, max(count + held, 1), count + rows + len(table.nodes))
+    if unlimited and not batch.hash[:count].any():
+        flow_hash(batch, 0, count)
+    gro_receive(batch, 0, count, out, table, rules, int(features), trust_partial)
+    batch.used[:] = 0
+    gro_flush(out, table, rules)
+    return out
+
+
+def poll_numbers(out: Batch) -> NDArray[np.int32]:
+    """Return the `out_poll` argument of `gro_polls` for this output batch."""
+    return np.zeros(len(out.head_addr), np.int32)

@@ -1,0 +1,93 @@
+"""What must be equal for a frame to continue a held one of its flow, and what may never be held.
+
+Sources: `tcp_gro_receive`, `udp_gro_receive_segment`, `gro_receive_network_flush` and, before 6.10,
+the receive functions of IPv4 and IPv6. The kernel only wants to know whether anything differs; here
+the first difference has a name, the one that tells most before those that follow from it.
+"""
+
+import numpy as np
+
+from pktpath.jit import inlined
+from pktpath.offload.gro_table import AT, COUNT, FIXED_ID, PAYLOAD, SIZE
+from pktpath.offload.reason import Reason
+from pktpath.wire import ipv4, ipv6, tcp
+from pktpath.wire.load import load8, load16, load32, word32
+
+_NONE, _EMPTY, _SYN, _RST, _FIN, _PSH, _URG = (
+    int(reason) for reason in (Reason.NONE, Reason.EMPTY, Reason.SYN, Reason.RST, Reason.FIN, Reason.PSH, Reason.URG)
+)
+_CWR, _FLAGS_DIFFER, _WINDOW_DIFFERS = int(Reason.CWR), int(Reason.FLAGS_DIFFER), int(Reason.WINDOW_DIFFERS)
+_ACK_DIFFERS, _OPTIONS_DIFFER, _OUT_OF_SEQUENCE = int(Reason.ACK_DIFFERS), int(Reason.OPTIONS_DIFFER), int(Reason.OUT_OF_SEQUENCE)
+_TTL_DIFFERS, _TOS_DIFFERS, _DF_DIFFERS = int(Reason.TTL_DIFFERS), int(Reason.TOS_DIFFERS), int(Reason.DF_DIFFERS)
+_IP_ID, _LONGER = int(Reason.IP_ID), int(Reason.LONGER)
+
+_FINAL = tcp.URG | tcp.PSH | tcp.RST | tcp.SYN | tcp.FIN
+_TCP_FLAGS = 0xFFF
+"""All bits of the flag word but the data offset."""
+
+
+@inlined
+def tcp_finality(flags, payload):
+    """Return why a TCP frame can never be held, 0 if it can. After a FIN or PSH it may still be merged."""
+    if flags & _FINAL == 0 and payload > 0:
+        return _NONE
+    if flags & tcp.SYN:
+        return _SYN
+    if flags & tcp.RST:
+        return _RST
+    if flags & tcp.URG:
+        return _URG
+    if flags & tcp.FIN and payload == 0:
+        return _FIN
+    if payload == 0:
+        return _EMPTY
+    return _FIN if flags & tcp.FIN else _PSH
+
+
+@inlined
+def tcp_difference(table, slot, mem, at, transport, payload_offset, payload, rules):
+    """Return 0 if this segment is the next one of the held frame, else the first difference."""
+    here = at + transport
+    there = table.slots[slot, AT] + transport
+    if (load32(mem, there + tcp.SEQUENCE) + table.slots[slot, PAYLOAD] - load32(mem, here + tcp.SEQUENCE)) & 0xFFFFFFFF:
+        return _OUT_OF_SEQUENCE
+    word = load32(mem, here + tcp.FLAG_WORD)
+    changed = word ^ load32(mem, there + tcp.FLAG_WORD)
+    if changed & ~(rules.ignored_flags << 16):
+        return _FLAGS_DIFFER if (changed >> 16) & ~rules.ignored_flags else _WINDOW_DIFFERS
+    if rules.cwr_flushes and word & (tcp.CWR << 16):
+        return _CWR
+    if word32(mem, here + tcp.ACKNOWLEDGMENT) != word32(mem, there + tcp.ACKNOWLEDGMENT):
+        return _ACK_DIFFERS
+    for k in range(tcp.LENGTH, payload_offset - transport, 4):
+        if word32(mem, here + k) != word32(mem, there + k):
+            return _OPTIONS_DIFFER
+    return _LONGER if payload > table.slots[slot, SIZE] else _NONE
+
+
+@inlined
+def network_difference(table, slot, mem, at, offset, network, rules):
+    """Return 0 if the network header continues that of the held frame, else the first difference."""
+    here = at + offset
+    there = table.slots[slot, AT] + offset
+    if network == 6:
+        if mem[here + ipv6.HOP_LIMIT] != mem[there + ipv6.HOP_LIMIT]:
+            return _TTL_DIFFERS
+        if (load16(mem, here) ^ load16(mem, there)) & 0x0FF0:
+            return _TOS_DIFFERS
+        return _NONE
+    if mem[here + ipv4.TTL] != mem[there + ipv4.TTL]:
+        return _TTL_DIFFERS
+    if mem[here + ipv4.TOS] != mem[there + ipv4.TOS]:
+        return _TOS_DIFFERS
+    word = load32(mem, here + ipv4.ID)
+    held = load32(mem, there + ipv4.ID)
+    if (word ^ held) & ipv4.DF:
+        return _DF_DIFFERS
+    advance = ((word >> 16) - (held >> 16)) & 0xFFFF
+    count = table.slots[slot, COUNT]
+    if count == 1:
+        # The second frame decides whether the ID of this train stands still or counts.
+        table.slots[slot, FIXED_ID] = advance == 0 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
+    expected = np.int64(0) if table.slots[slot, FIXED_ID] else count
+    return _IP_ID if advance != expected else _NONE

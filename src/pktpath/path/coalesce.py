@@ -1,0 +1,228 @@
+"""The way of `pktpath coalesce`: what GRO would have delivered of a capture.
+
+capture ─ (reassembly) ─ GRO, poll by poll ─ undo records ─ checksums ─ capture
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_UDP, Batch, make_batch, release
+from pktpath.features import Feature
+from pktpath.jit import kernel
+from pktpath.offload.checksum import complete_frame
+from pktpath.offload.gro import flow_hash, gro_polls
+from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
+from pktpath.offload.reason import Reason
+from pktpath.offload.reassembly import make_reassembly_table, reassemble, reassemble_flush
+from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
+from pktpath.path.mss import learn, make_mss_table, segment_size
+from pktpath.path.undo import Records
+from pktpath.path.undo_write import undo_records
+from pktpath.pool import NORMAL, chunk_address, chunk_alloc, chunk_put
+from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
+from pktpath.port.capture_types import ExtraOptions
+
+_BATCH = 4096
+LARGEST_POLL = 1024
+"""The larger a poll, the more frames one group of the undo record may hold."""
+FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
+
+
+@dataclass
+class Coalesced:
+    """What `coalesce` did."""
+
+    frames: int = 0
+    """Frames read."""
+    written: int = 0
+    merged: int = 0
+    """Frames that went into merged ones."""
+    merged_frames: int = 0
+    """Merged frames written."""
+    reassembled: int = 0
+    """Datagrams put together from fragments."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Written frames by why they were not merged, or why they ended."""
+    patched: int = 0
+    """Segments whose headers are not what segmentation would make."""
+    undo: bool = True
+    """Whether the output holds undo records."""
+    not_restorable: int = 0
+    """Without undo records: frames that `segment` cannot cut back to the same bytes."""
+    out_of_place: int = 0
+    """Without undo records: frames whose place among the others is lost."""
+    warnings: list[str] = field(default_factory=list)
+    """What the reader had to say."""
+
+
+@dataclass
+class Options:
+    """How `coalesce` works; the defaults are the kernel's."""
+
+    rules: str = DEFAULT_RULES
+    poll: int = 64
+    """Frames in one NAPI poll."""
+    flush_timeout: int = 100_000
+    """Nanoseconds without a frame that end a poll."""
+    unlimited: bool = False
+    """Hold any number of flows."""
+    udp: bool = True
+    """rx-udp-gro-forwarding."""
+    reassemble: bool = False
+    partial: bool = False
+    """Leave merged checksums in the kernel's partial form."""
+    trust_partial: bool = False
+    """Merge frames whose checksum was left to the device."""
+
+
+def coalesce_capture(
+    source: str,
+    target: str,
+    options: Options,
+    *,
+    expression: str = "",
+    progress: Callable[[int], None] = lambda _offset: None,
+    why: Callable[[Batch, int], None] | None = None,
+) -> Coalesced:
+    """Merge the frames of capture `source` as GRO does and write the result to `target`.
+
+    Args:
+        source: file name, or "-" for standard input.
+        target: file name, or "-" for standard output; a pcapng gets undo records.
+        options: rules and switches.
+        expression: pcap-filter expression; other frames are left out.
+        progress: called with the offset reached in the input, in bytes.
+        why: called with each written batch and the number of frames read before it.
+
+    Raises:
+        CaptureError: a capture cannot be read or written any further.
+
+    """
+    with (
+        open_capture(source, filter=expression or None, batch_size=_BATCH, recycle=True, align=(options.poll, options.flush_timeout)) as reader,
+        create_capture(target, like=reader) as writer,
+    ):
+        return _Coalescer(reader, writer, options).run(progress, why)
+
+
+class _Coalescer:
+    """The stages of one run and what they keep between batches."""
+
+    def __init__(self, reader: CaptureReader, writer: CaptureWriter, options: Options) -> None:
+        self.reader, self.writer, self.options = reader, writer, options
+        self.table: GroTable = make_gro_table(depth=UNLIMITED if options.unlimited else KERNEL_BUCKET_DEPTH, frames=_BATCH)
+        self.features = int(FEATURES if options.udp else FEATURES & ~Feature.GRO_UDP_FWD)
+        self.sizes = make_mss_table()
+        self.result = Coalesced(undo=writer.format == "pcapng")
+        self.fragments = make_reassembly_table()
+        self.records: Records | None = None
+
+    def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
+        """Go through the capture once."""
+        result = self.result
+        for item in self.reader.items():
+            progress(self.reader.bytes_read)
+            if not isinstance(item, Batch):
+                self.writer.write_block(item)
+                continue
+            merged = self._coalesce(item)
+            if why is not None:
+                why(merged, result.frames - int(item.used[FRAMES]))
+            release(merged)
+        result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
+        result.warnings = self.reader.warnings
+        return result
+
+    def _coalesce(self, source: Batch) -> Batch:
+        """Take one batch through the stages and write it; returns what was written."""
+        options, result = self.options, self.result
+        count = int(source.used[FRAMES])
+        scratch = chunk_alloc(source.pool, NORMAL)
+        stage = self._reassemble(source) if options.reassemble else source
+        flow_hash(stage, 0, int(stage.used[FRAMES]))
+        merged = make_batch(source.pool, count, 2 * count)
+        gro_polls(
+            stage, merged, self.table, RULES[options.rules], self.features, options.trust_partial, options.poll, options.flush_timeout
+        )
+        if options.reassemble:
+            name_originals(stage, merged)
+        records = undo_records(
+            source, merged, chunk_address(source.pool, scratch), RULES[DEFAULT_RULES], self.records.data if self.records else None
+        )
+        self.records = records
+        if not options.partial:
+            complete_merged(merged)
+        self._count(merged, records, count)
+        extra = ExtraOptions(records.data, records.addr, records.length) if result.undo else None
+        self.writer.write(merged, extra)
+        chunk_put(source.pool, scratch)
+        return merged
+
+    def _reassemble(self, source: Batch) -> Batch:
+        """Put IP fragments together; what is not whole at the end of the batch stays in pieces."""
+        count = int(source.used[FRAMES])
+        whole = make_batch(source.pool, count, 2 * count)
+        reassemble(source, whole, self.fragments)
+        reassemble_flush(whole, self.fragments)
+        return whole
+
+    def _count(self, merged: Batch, records: Records, read: int) -> None:
+        result = self.result
+        written = int(merged.used[FRAMES])
+        segments = merged.gso_segs[:written]
+        fragments = merged.gso_type[:written] & GSO_UDP != 0
+        grown = (segments > 1) & ~fragments
+        result.frames += read
+        result.written += written
+        result.merged += int(segments[grown].sum())
+        result.merged_frames += int(grown.sum())
+        result.reassembled += int((fragments & (segments > 1)).sum())
+        result.patched += int(records.patched[:written].sum())
+        if not result.undo:
+            learn(merged, self.sizes)
+            result.not_restorable += int(count_lost(merged, records.patched, self.sizes))
+            result.out_of_place += int(count_moved(merged))
+
+
+@kernel
+def complete_merged(batch):
+    """Write the whole checksum of every frame that GRO merged; others are not touched."""
+    for j in range(batch.used[FRAMES]):
+        if batch.gso_segs[j] > 1 and batch.ip_summed[j] == CHECKSUM_PARTIAL:
+            complete_frame(batch, j)
+
+
+@kernel
+def name_originals(stage, merged):
+    """Turn origins that name frames of `stage`, the batch after reassembly, into those of the batch before it."""
+    for j in range(merged.used[FRAMES]):
+        first = merged.frag_first[j]
+        if not merged.gso_type[j] & GSO_UDP:
+            for row in range(first, first + merged.frag_count[j]):
+                merged.frag_origin[row] = stage.origin[merged.frag_origin[row]]
+        merged.origin[j] = stage.origin[merged.origin[j]]
+
+
+@kernel
+def count_lost(merged, patched, sizes):
+    """Count the original frames that `segment` would not give back without undo records."""
+    lost = 0
+    for j in range(merged.used[FRAMES]):
+        size, _ = segment_size(merged, j, sizes, 0)
+        if merged.gso_segs[j] > 1:
+            if size != merged.gso_size[j] or patched[j] > 0 or merged.gso_type[j] & GSO_UDP:
+                lost += merged.gso_segs[j]
+        elif size > 0:
+            lost += 1
+    return lost
+
+
+@kernel
+def count_moved(merged):
+    """Count the written frames that do not start where the one before ended."""
+    moved = 0
+    expected = 0
+    for j in range(merged.used[FRAMES]):
+        moved += merged.origin[j] != expected
+        expected = merged.origin[j] + max(merged.gso_segs[j], 1)
+    return moved

@@ -1,0 +1,88 @@
+"""The undo record: what a capture must remember so that cutting a merged frame gives the originals.
+
+GRO forgets: the times of later segments, their places among the frames of other flows, urgent
+pointers, a checksum of 0xFFFF for 0x0000. `coalesce` cuts every merged frame again by prediction and
+writes what differs into options of the frame's pcapng block; `segment` replays it. The options are
+custom binary ones that a tool must not copy when it changes the frame (code 19373, pcapng draft
+section 3.5.1). A long record goes on in the next option.
+
+    option    number, magic, bytes of the record
+    record    flags, frame length,
+              [number of original frames in this group]        GROUP_START
+              [gso_type, gso_size]                             CUT
+              [offset at which payload starts]                 EXPLICIT
+              number of segments, then for each segment
+                [place in the group]                           PLACES
+                ticks since the segment before it
+                count of patches * 2 + (1 if it has options)
+                [length, bytes] of its own options
+                patches: distance from the last one's end, length, bytes
+                EXPLICIT instead of patches: [length, bytes] of the head, payload length,
+                [length, bytes] of what follows the payload
+
+Every number is a little-endian base-128 one (LEB128); signed ones are folded (0, -1, 1, -2 ...).
+A *group* is the smallest run of written frames that holds an unbroken run of original frames: only
+inside it can the order have changed. All of it is untrusted input when it is read.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.jit import inlined
+
+OPTION_CODE = 19373
+"""Custom option, binary, not to be copied when the packet changes."""
+ENTERPRISE = 32473
+"""The enterprise number that RFC 5612 keeps for documentation: pktpath has none of its own."""
+MAGIC = 0x6F647031
+"""What tells pktpath's records, version 1, from others under that number ("1pdo" in the file)."""
+OPTION_HEADER = 12
+"""Bytes of code, length, number and magic in front of a record's bytes."""
+MOST_IN_OPTION = 65520
+"""Bytes of a record in one option: with number and magic its length still fits 16 bits, 4-aligned."""
+
+CUT, PLACES, GROUP_START, EXPLICIT = 1, 2, 4, 8
+WITHOUT_SIGN = (1 << 63) - 1
+"""What makes a right shift of a signed value a logical one."""
+
+
+class Records(NamedTuple):
+    """Undo options of a batch: what a capture writer takes as extra options."""
+
+    data: NDArray[np.uint8]
+    """Encoded options, each padded to four bytes."""
+    addr: NDArray[np.int64]
+    """(frames,) offset of the frame's options in `data`."""
+    length: NDArray[np.int32]
+    """(frames,) bytes of options, 0 for a frame that needs no record."""
+    patched: NDArray[np.int32]
+    """(frames,) segments of the frame whose headers differ from their prediction."""
+
+
+@inlined
+def get_number(mem, at, end):
+    """Read one number; returns (value, next address), address -1 when it is cut or too large."""
+    value = np.int64(0)
+    shift = np.int64(0)
+    while at < end and shift < 64:
+        byte = np.int64(mem[at])
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    return np.int64(0), np.int64(-1)
+
+
+@inlined
+def unfold(value):
+    """Signed value of a folded number."""
+    return value >> 1 & WITHOUT_SIGN ^ -(value & 1)
+
+
+@inlined
+def fold_sign(value):
+    """Folded number of a signed value."""
+    return value << 1 ^ value >> 63
