@@ -73,3 +73,22 @@ def test_the_same_arguments_make_the_same_bytes():
 
 def test_an_empty_plan_is_an_empty_batch():
     assert unload(traffic.frames(traffic.bulk(1, 0))) == []
+
+
+@pytest.mark.parametrize("network", [4, 6])
+@pytest.mark.parametrize("gso_max_size", [16384, 65536, 262144])
+def test_super_frames_hold_the_segments_that_the_transport_would_have_cut(network, gso_max_size):
+    whole = traffic.sent(3, 6, network=network, gso_max_size=gso_max_size)
+    cut = traffic.sent(3, 6, network=network)
+    assert (whole.gso_size[whole.gso_size > 0] == 1448).all()
+    assert (traffic.frame_lengths(whole) < gso_max_size).all()
+    assert whole.length.sum() == cut.length.sum()
+    segments = np.maximum(whole.length // 1448, 1)
+    assert segments.sum() == len(cut.flow)
+    firsts = np.cumsum(segments) - segments
+    for column in ("flow", "sequence", "ident", "stamp", "acknowledgment"):
+        assert (getattr(whole, column) == getattr(cut, column)[firsts]).all()
+    batch = traffic.frames(whole)
+    count = int(batch.used[FRAMES])
+    assert (batch.payload_len[:count] == whole.length).all()
+    assert (batch.gso_segs[:count] == segments).all()

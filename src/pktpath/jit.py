@@ -56,6 +56,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = "/nonexistent/pktpath"
 
 import numba  # noqa: E402  the cache directory must be set first
+from numba.extending import register_jitable  # noqa: E402
 
 _config: Any = numba.config
 JIT_DISABLED = bool(_config.DISABLE_JIT)
@@ -78,6 +79,12 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value."""
-    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
-    return compiled
+    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value.
+
+    It has no entry of its own from Python, which would double the time that a kernel takes to
+    compile: called from Python it is interpreted.
+    """
+    if JIT_DISABLED:
+        return function
+    inside: F = register_jitable(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    return inside

@@ -1,9 +1,12 @@
 """Compile the kernels once, before several test processes would each compile them."""
 
-import importlib.util
 import os
 
-if __name__ == "__main__" and not os.environ.get("NUMBA_DISABLE_JIT") and importlib.util.find_spec("pktpath.lab.warm"):
-    from pktpath.lab.warm import warm
+if __name__ == "__main__" and os.environ.get("NUMBA_DISABLE_JIT") != "1":
+    from pktpath.lab.warm import COMPILED_SECONDS, COUNT, warm
 
-    warm(print)
+    def report(name, number, seconds):
+        if seconds > COMPILED_SECONDS:
+            print(f"compiled {name} ({number} of {COUNT}) in {seconds:.1f} s", flush=True)
+
+    warm(report)

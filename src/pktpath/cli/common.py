@@ -25,8 +25,10 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     for stop in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, _stop)
     try:
-        status = command.main(arguments, prog_name="pktpath", standalone_mode=False)
+        status = _invoke(command, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return BAD_INPUT
@@ -47,6 +49,16 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
         where = f"{_name(error.filename)}: " if error.filename is not None else ""
         return _fail(f"pktpath: {where}{error.strerror or error}")
     return status if isinstance(status, int) else DONE
+
+
+def _invoke(command: click.Command, arguments: list[str]) -> object:
+    # Not `command.main`, which makes exits of its own of a closed pipe and of wrong usage.
+    if instruction := os.environ.get("_PKTPATH_COMPLETE"):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, "pktpath", "_PKTPATH_COMPLETE", instruction)
+    with command.make_context("pktpath", list(arguments)) as context:
+        return command.invoke(context)
 
 
 def _stop(number: int, _frame: object) -> None:

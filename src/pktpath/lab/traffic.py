@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import FRAMES, Batch, make_batch
-from pktpath.jit import kernel
+from pktpath.batch import CHECKSUM_NONE, CHECKSUM_PARTIAL, FRAMES, GSO_TCPV4, GSO_TCPV6, Batch, make_batch
+from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK, Pool, make_pool
 from pktpath.wire import ethernet, ipv4, ipv6, tcp, udp
 from pktpath.wire.checksum import fold, pseudo_sum, sum_bytes
@@ -24,11 +24,17 @@ _ACK, _PSH = tcp.ACK, tcp.PSH
 _TIMESTAMPS = 12
 """Bytes of the timestamp option with the two NOPs before it, as Linux sends it."""
 _PATTERN = 65536
-"""Bytes of payload pattern, written twice; a segment's payload starts where its sequence number says."""
+"""Bytes of payload pattern, repeated; a frame's payload starts where its sequence number says."""
 _GIGABITS = 10
 """Rate of the link that the arrival times are spaced for."""
 _WRITE_SEGMENTS = 45
 """Segments of one application write of 64 KB; the last one has PSH."""
+_LARGE_WRITE = 180
+"""Segments of one application write of 256 KB."""
+_MAX_TCP_HEADER = 320
+"""What the transport leaves for headers below gso_max_size (include/net/tcp.h)."""
+_STAMP_FRAMES = 800
+"""Full frames that a link of this rate carries in a tick of the timestamp, 1 ms."""
 
 Columns = NDArray[np.int64]
 
@@ -53,7 +59,11 @@ class Plan(NamedTuple):
     flags: Columns
     """TCP flags."""
     ident: Columns
-    """IPv4 ID, counting up by one in each direction of a flow."""
+    """IPv4 ID, counting up by one for each segment in each direction of a flow."""
+    gso_size: Columns
+    """Payload of each segment of a super-frame, 0 for a frame that is one segment."""
+    stamp: Columns
+    """Value of the TCP timestamp."""
 
 
 def bulk(flows: int, count: int, *, network: int = 4, train: int = 1, payload: int = 1448) -> Plan:
@@ -63,6 +73,22 @@ def bulk(flows: int, count: int, *, network: int = 4, train: int = 1, payload: i
     nth = _running(flow, np.ones(count, np.int64))
     flags = np.where(nth % _WRITE_SEGMENTS == _WRITE_SEGMENTS - 1, _ACK | _PSH, _ACK)
     return _plan(flow, 0, network, _TCP, length, _running(flow, length), 0, flags)
+
+
+def sent(flows: int, writes: int, *, network: int = 4, gso_max_size: int = 0, payload: int = 1448) -> Plan:
+    """Plan what a TCP transport hands down for `writes` writes of 256 KB, flows taking turns.
+
+    With `gso_max_size` (bytes) it builds super-frames of whole segments below that size, as
+    `tcp_xmit_size_goal` does; with 0 it cuts every segment itself.
+    """
+    most = max((gso_max_size - 1 - _MAX_TCP_HEADER) // payload, 1)
+    pieces = -(-_LARGE_WRITE // most)
+    write, piece = np.divmod(np.arange(writes * pieces), pieces)
+    segments = np.minimum(most, _LARGE_WRITE - piece * most)
+    flow = write % flows
+    flags = np.where(piece == pieces - 1, _ACK | _PSH, _ACK)
+    length = segments * payload
+    return _plan(flow, 0, network, _TCP, length, _running(flow, length), 0, flags, segments=segments, stamp=write)
 
 
 def bursts(flows: int, count: int, *, network: int = 4, burst: int = 16, payload: int = 1200) -> Plan:
@@ -84,11 +110,13 @@ def requests(flows: int, count: int, *, network: int = 4, request: int = 180, re
     return _plan(flow, (step == 1).astype(np.int64), network, _TCP, length, sequence, acknowledgment, flags)
 
 
-def _plan(flow, reverse, network, protocol, length, sequence, acknowledgment, flags) -> Plan:
+def _plan(flow, reverse, network, protocol, length, sequence, acknowledgment, flags, *, segments=1, stamp=None) -> Plan:
     count = len(flow)
-    direction = np.broadcast_to(reverse, count)
-    ident = _running(flow * 2 + direction, np.ones(count, np.int64))
-    columns = (flow, direction, network, protocol, length, sequence, acknowledgment, flags, flow * 977 + ident)
+    segments = np.broadcast_to(segments, count)
+    ident = flow * 977 + _running(flow * 2 + np.broadcast_to(reverse, count), segments)
+    gso_size = np.where(segments > 1, length // segments, 0)
+    stamp = np.arange(count) // _STAMP_FRAMES if stamp is None else stamp
+    columns = (flow, reverse, network, protocol, length, sequence, acknowledgment, flags, ident, gso_size, stamp)
     return Plan(*(np.ascontiguousarray(np.broadcast_to(column, count), np.int64) for column in columns))
 
 
@@ -119,12 +147,13 @@ def frames(plan: Plan, *, header: int = 0, normal: int = 0) -> Batch:
     """
     count = len(plan.flow)
     lengths = frame_lengths(plan)
-    address = np.cumsum(lengths) - lengths + 2 * _PATTERN
-    pool = make_pool(window=2 * _PATTERN + int(lengths.sum()), header=header, normal=normal)
+    repeats = 2 + int(plan.length.max(initial=0)) // _PATTERN
+    address = np.cumsum(lengths) - lengths + repeats * _PATTERN
+    pool = make_pool(window=repeats * _PATTERN + int(lengths.sum()), header=header, normal=normal)
     batch = make_batch(pool, max(count, 1))
-    _write_pattern(pool)
+    _write_pattern(pool, repeats)
     time = np.cumsum((lengths + 24) * 8) // _GIGABITS  # preamble, frame check sequence, gap
-    write_frames(pool.mem, address, plan, time)
+    write_frames(pool.mem, address, plan)
 
     batch.head_addr[:count] = address
     for column in (batch.head_len, batch.frame_len, batch.wire_len):
@@ -135,21 +164,35 @@ def frames(plan: Plan, *, header: int = 0, normal: int = 0) -> Batch:
     batch.ticks[:count] = time
     batch.hash[:count] = ((plan.flow * 2 + plan.reverse + 1) * 2654435761) & 0xFFFFFFFF
     batch.payload_sum[:] = -1
-    batch.gso_segs[:] = 1
+    _describe_super_frames(batch, plan)
     batch.origin[:] = np.arange(len(batch.origin))
     batch.used[FRAMES] = count
     parse(batch, 0, count)
     return batch
 
 
-def _write_pattern(pool: Pool) -> None:
+def _describe_super_frames(batch: Batch, plan: Plan) -> None:
+    """Fill what a transport says about its super-frames; the other frames are one segment."""
+    count = len(plan.flow)
+    large = plan.gso_size > 0
+    network = np.where(plan.network == 4, ipv4.LENGTH, ipv6.LENGTH)
+    batch.gso_segs[:] = 1
+    batch.gso_segs[:count][large] = (plan.length // np.maximum(plan.gso_size, 1))[large]
+    batch.gso_size[:count] = plan.gso_size
+    batch.gso_type[:count] = np.where(large, np.where(plan.network == 4, GSO_TCPV4, GSO_TCPV6), 0)
+    batch.ip_summed[:count] = np.where(large, CHECKSUM_PARTIAL, CHECKSUM_NONE)
+    batch.csum_start[:count] = np.where(large, ethernet.LENGTH + network, 0)
+    batch.csum_offset[:count] = np.where(large, tcp.CHECKSUM, 0)
+
+
+def _write_pattern(pool: Pool, repeats: int) -> None:
     words = np.arange(1, _PATTERN // 8 + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    pool.mem[: 2 * _PATTERN] = np.tile(words.view(np.uint8), 2)
+    pool.mem[: repeats * _PATTERN] = np.tile(words.view(np.uint8), repeats)
 
 
 @kernel
-def write_frames(mem, address, plan, time):
-    """Write each frame of a plan at its address; `time` (ns) gives the TCP timestamps, in ms."""
+def write_frames(mem, address, plan):
+    """Write each frame of a plan at its address: super-frames with a partial checksum, length 0 where 16 bits do not hold it."""
     for k in range(len(address)):
         at = address[k]
         flow, reverse = plan.flow[k], plan.reverse[k]
@@ -164,7 +207,7 @@ def write_frames(mem, address, plan, time):
         if network == 4:
             transport = ip + ipv4.LENGTH
             store16(mem, ip + ipv4.VERSION_IHL, 0x4500)
-            store16(mem, ip + ipv4.TOTAL_LENGTH, ipv4.LENGTH + header + length)
+            store16(mem, ip + ipv4.TOTAL_LENGTH, _length16(ipv4.LENGTH + header + length))
             store16(mem, ip + ipv4.ID, plan.ident[k])
             store16(mem, ip + ipv4.FRAGMENT, ipv4.DF)
             store16(mem, ip + ipv4.TTL, 64 << 8 | protocol)
@@ -175,7 +218,7 @@ def write_frames(mem, address, plan, time):
         else:
             transport = ip + ipv6.LENGTH
             store32(mem, ip + ipv6.VERSION_CLASS_LABEL, 6 << 28)
-            store16(mem, ip + ipv6.PAYLOAD_LENGTH, header + length)
+            store16(mem, ip + ipv6.PAYLOAD_LENGTH, _length16(header + length))
             store16(mem, ip + ipv6.NEXT_HEADER, protocol << 8 | 64)
             for end in range(2):
                 address6 = ip + (ipv6.SOURCE if end == 0 else ipv6.DESTINATION)
@@ -196,13 +239,22 @@ def write_frames(mem, address, plan, time):
             store32(mem, transport + tcp.WINDOW, 0x01F60000)
             store32(mem, transport + tcp.CHECKSUM, 0)
             store32(mem, transport + tcp.LENGTH, 0x0101080A)
-            store32(mem, transport + tcp.LENGTH + 4, 1 + time[k] // 1000000)
+            store32(mem, transport + tcp.LENGTH + 4, 1 + plan.stamp[k])
             store32(mem, transport + tcp.LENGTH + 8, 1)
             field = transport + tcp.CHECKSUM
         else:
             store16(mem, transport + udp.UDP_LENGTH, header + length)
             store16(mem, transport + udp.CHECKSUM, 0)
             field = transport + udp.CHECKSUM
-        total = sum_bytes(mem, transport, header + length) + pseudo_sum(mem, ip, network, protocol, header + length)
-        checksum = 0xFFFF - fold(total)
+        total = pseudo_sum(mem, ip, network, protocol, header + length)
+        if plan.gso_size[k] > 0:
+            store16(mem, field, total)
+            continue
+        checksum = 0xFFFF - fold(total + sum_bytes(mem, transport, header + length))
         store16(mem, field, 0xFFFF if checksum == 0 and protocol == _UDP else checksum)
+
+
+@inlined
+def _length16(length):
+    """Return an IP length as BIG TCP writes it: 0 where 16 bits do not hold it."""
+    return length if length <= ipv4.MAX_LENGTH else 0

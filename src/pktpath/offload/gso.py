@@ -10,25 +10,16 @@ Source: net/core/gso.c `__skb_gso_segment`, net/core/dev.c `validate_xmit_skb`.
 
 import numpy as np
 
-from pktpath.batch import FRAGS, FRAMES, Batch, make_batch, release
+from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
-from pktpath.offload.gso_cut import FITS, LATER, cut_frame, cut_room, payload_present, sum_payload
+from pktpath.offload.gso_cut import cut_class, cut_frame, pieces_len, sum_pieces
 from pktpath.offload.gso_header import CUT_UFO, cut_datagram, cut_partial
-from pktpath.offload.gso_pass import (
-    checksum_in_head,
-    complete_checksum,
-    copy_frame,
-    move_frame,
-    must_copy,
-    needs_checksum,
-    present_is_whole,
-    private_room,
-)
-from pktpath.offload.gso_plan import carries, completes_checksum, cut_kind, is_super, plan_cut, refusal
+from pktpath.offload.gso_pass import complete_checksum, pass_frame
+from pktpath.offload.gso_plan import carries, completes_checksum, is_super, plan_frame
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
-from pktpath.pool import NO_CHUNK, chunk_put
+from pktpath.pool import chunk_class_for, chunk_put
 
 _SG, _PARTIAL = int(Feature.SG), int(Feature.GSO_PARTIAL)
 _MALFORMED, _NO_MEMORY = int(Reason.MALFORMED), int(Reason.NO_MEMORY)
@@ -42,7 +33,7 @@ def gso_segment(batch, first, out, features, rules):
         batch: a parsed batch; the frames before `first` have left it.
         first: index of the frame to begin with.
         out: batch over the same pool; frames are added after those that it holds. Its fragment table
-            is at least as long as that of `batch`.
+            is longer than that of `batch`.
         features: `Feature` bits of the port that the frames leave by, as an integer.
         rules: `KernelRules`.
 
@@ -55,92 +46,95 @@ def gso_segment(batch, first, out, features, rules):
     with its `Reason`. A frame that holds no more than `gso_size` bytes of payload is an ordinary one.
 
     """
+    pool = batch.pool
+    gather = features & _SG != 0
     frames = batch.used[FRAMES]
+    capacity, table = len(out.head_addr), len(out.frag_addr)
     for i in range(first, frames):
-        if not _segment_frame(batch, i, out, features, rules):
+        network = np.int64(batch.network[i])
+        rows = np.int64(batch.frag_count[i])
+        offloaded = completes_checksum(network, features)
+        whole = pieces_len(batch.frag_len, batch.frag_first[i], rows) + batch.head_len[i] == batch.frame_len[i]
+        large = is_super(batch, i)
+        reason = 0
+        private = np.int64(0)
+        writes = False
+        if large and not carries(batch, i, features):
+            reason, cut = plan_frame(batch, i, rules)
+            if reason == 0 and not whole:
+                reason = _MALFORMED
+            if reason == 0:
+                complete = not offloaded or cut.kind == CUT_UFO
+                if cut.kind == CUT_UFO:
+                    at = batch.head_addr[i] + cut.payload_offset
+                    left = batch.head_len[i] - cut.payload_offset
+                    row = np.int64(batch.frag_first[i])
+                    payload_sum = sum_pieces(pool.mem, at, left, batch.frag_addr, batch.frag_len, row, cut.payload_len)
+                    cut = cut_datagram(cut, payload_sum, batch.origin[i])
+                elif features & _PARTIAL and gather and offloaded:
+                    cut = cut_partial(cut)
+                needed = cut.count + rows + 1 if gather else np.int64(0)
+                chunk_class = cut_class(cut, gather)
+                if cut.count <= capacity and needed <= table and _chunks(pool, chunk_class) >= cut.count:
+                    if (
+                        cut.count > capacity - out.used[FRAMES]
+                        or needed > table - out.used[FRAGS]
+                        or cut.count > pool.free_count[chunk_class]
+                    ):
+                        return i
+                    cut_frame(batch, i, out, cut, gather, complete)
+                    continue
+                reason = _NO_MEMORY
+        elif not large:
+            writes = batch.ip_summed[i] == CHECKSUM_PARTIAL and not offloaded
+            field = np.int64(batch.csum_start[i]) + batch.csum_offset[i]
+            if writes and not (0 <= batch.csum_start[i] <= field <= batch.head_len[i] - 2 and whole):
+                reason = _MALFORMED
+            elif not gather and rows > 0:
+                private = np.int64(batch.frame_len[i])
+            elif writes and (batch.head_chunk[i] < 0 or pool.refs[batch.head_chunk[i]] > 1):
+                private = max(field + 2, np.int64(batch.payload_offset[i])) if gather else np.int64(batch.frame_len[i])
+            if private > 0:
+                chunk_class = chunk_class_for(private)
+                if not whole:
+                    reason = _MALFORMED
+                elif _chunks(pool, chunk_class) == 0:
+                    reason = _NO_MEMORY
+                elif pool.free_count[chunk_class] == 0:
+                    return i
+        j = out.used[FRAMES]
+        needed = rows + (1 if gather and private > 0 else 0)
+        if j >= capacity or needed > table - out.used[FRAGS]:
             return i
+        pass_frame(batch, i, out, 0 if reason else private, gather)
+        if reason:
+            out.reason[j] = reason
+        elif not large:
+            out.gso_type[j] = 0
+            out.gso_size[j] = 0
+            out.gso_segs[j] = 1
+            if writes:
+                start = np.int64(out.csum_start[j])
+                end = np.int64(out.frame_len[j])
+                if start == out.transport_offset[j] and start > 0:
+                    # Link padding is not part of the packet.
+                    end = min(end, np.int64(out.payload_offset[j]) + out.payload_len[j])
+                complete_checksum(
+                    pool.mem, out.head_addr[j], np.int64(out.head_len[j]), out.frag_addr, out.frag_len,
+                    np.int64(out.frag_first[j]), start, end, start + out.csum_offset[j],
+                )  # fmt: skip
+                out.ip_summed[j] = CHECKSUM_UNNECESSARY
     for row in range(batch.used[FRAGS]):
-        chunk_put(batch.pool, batch.frag_chunk[row])
+        chunk_put(pool, batch.frag_chunk[row])
     batch.used[FRAMES] = 0
     batch.used[FRAGS] = 0
     return frames
 
 
 @inlined
-def _segment_frame(batch, i, out, features, rules):
-    """Move or cut frame `i`; False where there is no room for it now."""
-    if not is_super(batch, i):
-        return _pass_ordinary(batch, i, out, features)
-    if carries(batch, i, features):
-        return move_frame(batch, i, out)
-    kind = cut_kind(batch, i)
-    reason = refusal(batch, i, kind, rules)
-    if reason == 0 and not present_is_whole(batch, i):
-        reason = _MALFORMED
-    if reason == 0:
-        complete = not completes_checksum(batch.network[i], features)
-        gather = features & _SG != 0
-        cut = plan_cut(batch, i, kind, rules)
-        if kind == CUT_UFO:
-            cut = cut_datagram(cut, sum_payload(batch, i, cut.payload_offset, cut.payload_len), batch.origin[i])
-            complete = True
-        elif features & _PARTIAL and gather and not complete:
-            cut = cut_partial(cut)
-        room = cut_room(batch, i, out, cut, gather)
-        if room == FITS:
-            cut_frame(batch, i, out, cut, gather, complete)
-            _free_frame(batch, i)
-            return True
-        if room == LATER:
-            return False
-        reason = _NO_MEMORY
-    return _refuse(batch, i, out, reason)
-
-
-@inlined
-def _pass_ordinary(batch, i, out, features):
-    """Move a frame that is one segment; complete its checksum and make it linear where the port needs that."""
-    gather = features & _SG != 0
-    writes = needs_checksum(batch, i, features)
-    if writes and not checksum_in_head(batch, i):
-        return _refuse(batch, i, out, _MALFORMED)
-    if must_copy(batch, i, gather, writes):
-        if not present_is_whole(batch, i):
-            return _refuse(batch, i, out, _MALFORMED)
-        room = private_room(batch, i, out, gather)
-        if room == LATER:
-            return False
-        if room != FITS:
-            return _refuse(batch, i, out, _NO_MEMORY)
-        copy_frame(batch, i, out, gather)
-    elif not move_frame(batch, i, out):
-        return False
-    j = out.used[FRAMES] - 1
-    out.gso_type[j] = 0
-    out.gso_size[j] = 0
-    out.gso_segs[j] = 1
-    if writes:
-        complete_checksum(out, j)
-    return True
-
-
-@inlined
-def _refuse(batch, i, out, reason):
-    """Move frame `i` unchanged and say why."""
-    if not move_frame(batch, i, out):
-        return False
-    out.reason[out.used[FRAMES] - 1] = reason
-    return True
-
-
-@inlined
-def _free_frame(batch, i):
-    """Give back what a cut frame held; its segments hold what they share."""
-    chunk_put(batch.pool, batch.head_chunk[i])
-    batch.head_chunk[i] = NO_CHUNK
-    for row in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
-        chunk_put(batch.pool, batch.frag_chunk[row])
-        batch.frag_chunk[row] = NO_CHUNK
+def _chunks(pool, chunk_class):
+    """Chunks of a class that the pool has at all; 0 for the class of what is too long."""
+    return pool.first[chunk_class + 1] - pool.first[chunk_class] if chunk_class >= 0 else 0
 
 
 def gso_count(batch: Batch) -> tuple[int, int]:

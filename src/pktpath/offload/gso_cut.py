@@ -8,21 +8,18 @@ Source: net/core/skbuff.c `skb_segment`.
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, GSO_PARTIAL
+from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, GSO_PARTIAL, copy_descriptor
 from pktpath.jit import inlined
-from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, partial_segments, segment_header, segment_header_len, segment_payload
-from pktpath.pool import HEADROOM, chunk_address, chunk_alloc, chunk_class_for, chunk_get
-from pktpath.wire import tcp, udp
+from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, partial_segments, segment_header, segment_header_len, segment_payload_len
+from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_get, chunk_put
+from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.checksum import fold, sum_bytes, swap
 from pktpath.wire.load import copy_bytes
 from pktpath.wire.parse import Shape
 
-FITS, LATER, NEVER = 0, 1, 2
-"""Whether an output has room: now, after it was emptied, or not at all."""
-
 _EXTENSION_HEADERS, _FRAGMENT = int(Shape.EXTENSION_HEADERS), int(Shape.FRAGMENT)
-_KEPT_SHAPE = int(Shape.TAGGED | Shape.IP_OPTIONS | Shape.EXTENSION_HEADERS | Shape.RESERVED_BIT)
 _RESERVED_BIT = int(Shape.RESERVED_BIT)
+_KEPT_SHAPE = int(Shape.TAGGED | Shape.IP_OPTIONS)
 
 
 @inlined
@@ -33,53 +30,34 @@ def cut_class(cut, gather):
 
 
 @inlined
-def cut_room(batch, i, out, cut, gather):
-    """Whether `out` and the pool have room for every segment of frame `i`: `FITS`, `LATER` or `NEVER`."""
-    pool = batch.pool
-    rows = cut.count + batch.frag_count[i] + 1 if gather else np.int64(0)
-    chunk_class = cut_class(cut, gather)
-    if chunk_class < 0 or cut.count > len(out.head_addr) or rows > len(out.frag_addr):
-        return NEVER
-    if cut.count > pool.first[chunk_class + 1] - pool.first[chunk_class]:
-        return NEVER
-    if cut.count > len(out.head_addr) - out.used[FRAMES] or rows > len(out.frag_addr) - out.used[FRAGS]:
-        return LATER
-    return LATER if cut.count > pool.free_count[chunk_class] else FITS
-
-
-@inlined
-def payload_present(batch, i, start):
-    """Bytes that frame `i` holds from offset `start` of its head on."""
-    total = np.int64(batch.head_len[i]) - start
-    for row in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
-        total += batch.frag_len[row]
+def pieces_len(frag_len, first, count):
+    """Bytes in `count` fragments of a table from row `first` on."""
+    total = np.int64(0)
+    for row in range(first, first + count):
+        total += frag_len[row]
     return total
 
 
 @inlined
-def sum_payload(batch, i, start, length):
-    """Folded sum of `length` bytes of frame `i` from offset `start` of its head on, through its fragments."""
-    mem = batch.pool.mem
-    at = batch.head_addr[i] + start
-    left = np.int64(batch.head_len[i]) - start
-    row = np.int64(batch.frag_first[i])
+def sum_pieces(mem, at, left, frag_addr, frag_len, row, length):
+    """Folded sum of `length` bytes: `left` of them at `at`, the rest in the fragments from `row` on."""
     total = np.int64(0)
     taken = np.int64(0)
-    while taken < length:
+    while True:
         take = min(left, length - taken)
         part = sum_bytes(mem, at, take)
         total += swap(part) if taken & 1 else part
         taken += take
-        if taken < length:
-            at = batch.frag_addr[row]
-            left = np.int64(batch.frag_len[row])
-            row += 1
-    return fold(total)
+        if taken == length:
+            return fold(total)
+        at = frag_addr[row]
+        left = np.int64(frag_len[row])
+        row += 1
 
 
 @inlined
 def cut_frame(batch, i, out, cut, gather, complete):
-    """Append the segments of frame `i` to `out`, where `cut_room` found room; the caller frees the frame.
+    """Append the segments of frame `i` to `out`, which has room for them, and let go of the frame.
 
     With `gather` each segment is a header of its own and shared fragments, otherwise one linear
     copy. With `complete` checksums are computed, otherwise left partial.
@@ -88,7 +66,12 @@ def cut_frame(batch, i, out, cut, gather, complete):
     mem = pool.mem
     chunk_class = cut_class(cut, gather)
     summing = complete and cut.kind != CUT_UFO
-    first = out.used[FRAMES]
+    transport = cut.transport_offset + cut.moved
+    shape = np.int64(batch.shape[i]) & (_KEPT_SHAPE if cut.kind == CUT_UFO else _KEPT_SHAPE | _RESERVED_BIT)
+    if cut.kind == CUT_UFO:
+        shape |= _FRAGMENT
+    if cut.network == 6 and transport > cut.network_offset + ipv6.LENGTH:
+        shape |= _EXTENSION_HEADERS
     row = out.used[FRAGS]
     # The piece of payload being walked, and the row of the fragment after it.
     at = batch.head_addr[i] + cut.payload_offset
@@ -96,16 +79,16 @@ def cut_frame(batch, i, out, cut, gather, complete):
     chunk = np.int64(batch.head_chunk[i])
     origin = batch.origin[i]
     following = np.int64(batch.frag_first[i])
-    _fill_columns(batch, i, out, cut, first, complete)
     for k in range(cut.count):
-        j = first + k
-        _start, length = segment_payload(cut, k)
+        j = out.used[FRAMES] + k
+        length = segment_payload_len(cut, k)
         header = segment_header_len(cut, k)
         own = chunk_alloc(pool, chunk_class)
         head = chunk_address(pool, own) + HEADROOM
+        copy_descriptor(batch, i, out, j)
+        out.frag_first[j] = row
         total = np.int64(0)
         taken = np.int64(0)
-        out.frag_first[j] = row
         while taken < length:
             while left == 0:
                 at = batch.frag_addr[following]
@@ -137,74 +120,27 @@ def cut_frame(batch, i, out, cut, gather, complete):
         out.frag_count[j] = row - out.frag_first[j]
         out.frame_len[j] = header + length
         out.wire_len[j] = header + length
+        out.ip_summed[j] = CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL
         out.payload_sum[j] = total
-        out.payload_len[j] = length
-    out.used[FRAMES] = first + cut.count
+        out.csum_start[j] = 0 if complete else transport
+        out.csum_offset[j] = 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM
+        out.shape[j] = shape
+        segments = partial_segments(cut, length)
+        out.gso_type[j] = np.int64(batch.gso_type[i]) | GSO_PARTIAL if segments > 1 else 0
+        out.gso_size[j] = cut.size if segments > 1 else 0
+        out.gso_segs[j] = segments
+        out.reason[j] = 0
+        # Of IP fragments only the first one has a transport header to see.
+        visible = cut.kind != CUT_UFO or k == 0
+        out.transport_offset[j] = transport if visible else 0
+        out.payload_offset[j] = cut.payload_offset + cut.moved if visible else 0
+        out.payload_len[j] = length if visible else 0
+        if k > 0:
+            out.option_len[j] = 0
+    out.used[FRAMES] += cut.count
     out.used[FRAGS] = row
-    if cut.unit > cut.size:
-        _describe_partial(batch, i, out, cut, first)
-    if cut.kind == CUT_UFO:
-        _describe_fragments(out, cut, first)
-
-
-@inlined
-def _fill(column, first, count, value):
-    for j in range(first, first + count):
-        column[j] = value
-
-
-@inlined
-def _fill_columns(batch, i, out, cut, first, complete):
-    """Write the columns that all segments have in common, a column at a time."""
-    count = cut.count
-    transport = cut.transport_offset + cut.moved
-    shape = np.int64(batch.shape[i]) & _KEPT_SHAPE
-    if cut.network == 6 and transport == cut.network_offset + 40:
-        shape &= ~_EXTENSION_HEADERS
-    _fill(out.timestamp, first, count, batch.timestamp[i])
-    _fill(out.ticks, first, count, batch.ticks[i])
-    _fill(out.option_addr, first, count, batch.option_addr[i])
-    _fill(out.option_len, first, count, 0)
-    out.option_len[first] = batch.option_len[i]
-    _fill(out.in_port, first, count, batch.in_port[i])
-    _fill(out.link, first, count, batch.link[i])
-    _fill(out.hash, first, count, batch.hash[i])
-    _fill(out.vlan_tci, first, count, batch.vlan_tci[i])
-    _fill(out.vlan_proto, first, count, batch.vlan_proto[i])
-    _fill(out.ip_summed, first, count, CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL)
-    _fill(out.gso_type, first, count, 0)
-    _fill(out.gso_size, first, count, 0)
-    _fill(out.gso_segs, first, count, 1)
-    _fill(out.csum_start, first, count, 0 if complete else transport)
-    _fill(out.csum_offset, first, count, 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM)
-    _fill(out.network, first, count, cut.network)
-    _fill(out.protocol, first, count, batch.protocol[i])
-    _fill(out.shape, first, count, shape)
-    _fill(out.network_offset, first, count, cut.network_offset)
-    _fill(out.transport_offset, first, count, transport)
-    _fill(out.payload_offset, first, count, cut.payload_offset + cut.moved)
-    _fill(out.reason, first, count, 0)
-    _fill(out.origin, first, count, batch.origin[i])
-
-
-@inlined
-def _describe_partial(batch, i, out, cut, first):
-    """Mark the frames that a device cuts further (SKB_GSO_PARTIAL); their IP length says one segment."""
-    for j in range(first, first + cut.count):
-        segments = partial_segments(cut, np.int64(out.payload_len[j]))
-        if segments > 1:
-            out.gso_type[j] = np.int64(batch.gso_type[i]) | GSO_PARTIAL
-            out.gso_size[j] = cut.size
-            out.gso_segs[j] = segments
-
-
-@inlined
-def _describe_fragments(out, cut, first):
-    """IP fragments: only the first one has a transport header to see."""
-    for j in range(first, first + cut.count):
-        out.shape[j] = (np.int64(out.shape[j]) | _FRAGMENT | (_EXTENSION_HEADERS if cut.network == 6 else 0)) & ~_RESERVED_BIT
-        out.payload_sum[j] = -1
-        if j > first:
-            out.transport_offset[j] = 0
-            out.payload_offset[j] = 0
-            out.payload_len[j] = 0
+    chunk_put(pool, batch.head_chunk[i])
+    batch.head_chunk[i] = NO_CHUNK
+    for source in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
+        chunk_put(pool, batch.frag_chunk[source])
+        batch.frag_chunk[source] = NO_CHUNK

@@ -110,6 +110,16 @@ def make_cut(mem, source, kind, network, network_offset, transport_offset, paylo
 
 
 @inlined
+def no_cut():
+    """Return the plan of a frame that is not cut."""
+    none = np.int64(0)
+    return Cut(
+        none, none, none, none, none, none, none, none, none, none,
+        none, none, none, none, none, none, none, none, none,
+    )  # fmt: skip
+
+
+@inlined
 def cut_partial(cut):
     """Return the plan for a device that repeats headers itself: as many whole segments as fit in one frame.
 
@@ -145,14 +155,14 @@ def cut_datagram(cut, payload_sum, number):
 
 
 @inlined
-def segment_payload(cut, k):
-    """Return (offset in the payload, length) of segment `k`: of its transport payload, without a UDP header."""
+def segment_payload_len(cut, k):
+    """Bytes of transport payload, without the UDP header, in segment `k`."""
     start = k * cut.unit
     end = start + cut.unit
     if cut.kind == CUT_UFO:
         end -= udp.LENGTH
         start = max(start - udp.LENGTH, np.int64(0))
-    return start, min(end, cut.payload_len) - start
+    return min(end, cut.payload_len) - start
 
 
 @inlined

@@ -20,7 +20,7 @@ from pktpath.batch import (
 )
 from pktpath.features import Feature
 from pktpath.jit import inlined
-from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, CUT_USO, has_jumbo_header, make_cut
+from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, CUT_USO, has_jumbo_header, make_cut, no_cut
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.load import load16
@@ -54,6 +54,7 @@ def completes_checksum(network, features):
 def carries(batch, i, features):
     """Whether a port with these features takes super-frame `i` as it is."""
     kinds = np.int64(batch.gso_type[i])
+    network = np.int64(batch.network[i])
     needed = np.int64(0)
     if kinds & GSO_TCPV4:
         needed |= _TSO
@@ -66,7 +67,7 @@ def carries(batch, i, features):
     if kinds & GSO_TCP_FIXEDID:
         needed |= _TSO_MANGLEID
         # Who may fragment a packet on the way needs its ID to be its own (gso_features_check).
-        if batch.network[i] == 4 and not _dont_fragment(batch, i):
+        if network == 4 and not _dont_fragment(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i]):
             return False
     if kinds & GSO_UDP_L4:
         needed |= _USO
@@ -82,100 +83,95 @@ def carries(batch, i, features):
         and features & needed == needed
         and kinds & ~_KNOWN_TYPES == 0
         and (summed == CHECKSUM_PARTIAL or summed == CHECKSUM_UNNECESSARY)
-        and completes_checksum(batch.network[i], features)
+        and completes_checksum(network, features)
     )
 
 
 @inlined
-def _dont_fragment(batch, i):
-    return load16(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i] + ipv4.FRAGMENT) & ipv4.DF != 0
-
-
-@inlined
-def super_payload(batch, i):
-    """Transport payload of super-frame `i`: a GSO_PARTIAL frame's IP length is that of one segment."""
-    if np.int64(batch.gso_type[i]) & GSO_PARTIAL:
-        return np.int64(batch.frame_len[i]) - batch.payload_offset[i]
-    return np.int64(batch.payload_len[i])
-
-
-@inlined
-def cut_kind(batch, i):
-    """How super-frame `i` is cut, by its headers: a `CUT_*`, or -1 where headers and `gso_type` disagree."""
-    kinds = np.int64(batch.gso_type[i])
-    if kinds & ~_KNOWN_TYPES:
-        return -1
-    if batch.protocol[i] == tcp.PROTOCOL:
-        return CUT_TCP if kinds & (GSO_TCPV4 if batch.network[i] == 4 else GSO_TCPV6) else -1
-    if batch.protocol[i] == udp.PROTOCOL:
-        if kinds & GSO_UDP_L4:
-            return CUT_USO
-        if kinds & GSO_UDP:
-            return CUT_UFO
-    return -1
+def _dont_fragment(mem, at):
+    return load16(mem, at + ipv4.FRAGMENT) & ipv4.DF != 0
 
 
 @inlined
 def is_super(batch, i):
     """Whether frame `i` is longer than one segment; one that is not passes as an ordinary frame."""
-    if batch.gso_size[i] <= 0:
-        return False
-    if batch.transport_offset[i] == 0:
-        return True
-    payload = super_payload(batch, i)
-    if np.int64(batch.gso_type[i]) & GSO_UDP and batch.protocol[i] == udp.PROTOCOL:
-        payload += udp.LENGTH
-    return payload > batch.gso_size[i]
+    size = np.int64(batch.gso_size[i])
+    if size <= 0 or batch.transport_offset[i] == 0:
+        return size > 0
+    kinds = np.int64(batch.gso_type[i])
+    counted = _super_payload(batch, i, kinds)
+    if kinds & GSO_UDP and batch.protocol[i] == udp.PROTOCOL:
+        counted += udp.LENGTH
+    return counted > size
 
 
 @inlined
-def refusal(batch, i, kind, rules):
-    """Reason why super-frame `i` cannot be cut, or 0."""
-    shape = np.int64(batch.shape[i])
-    if batch.network[i] == 0:
+def _super_payload(batch, i, kinds):
+    """Transport payload of a super-frame: the IP length of a GSO_PARTIAL frame is that of one segment."""
+    if kinds & GSO_PARTIAL:
+        return np.int64(batch.frame_len[i]) - batch.payload_offset[i]
+    return np.int64(batch.payload_len[i])
+
+
+@inlined
+def _cut_kind(kinds, network, protocol):
+    """How a super-frame is cut, or -1 where its headers and `gso_type` disagree."""
+    if kinds & ~_KNOWN_TYPES == 0:
+        if protocol == tcp.PROTOCOL and kinds & (GSO_TCPV4 if network == 4 else GSO_TCPV6):
+            return CUT_TCP
+        if protocol == udp.PROTOCOL and kinds & GSO_UDP_L4:
+            return CUT_USO
+        if protocol == udp.PROTOCOL and kinds & GSO_UDP:
+            return CUT_UFO
+    return -1
+
+
+@inlined
+def _shape_refusal(network, shape):
+    """Reason why a frame of this shape cannot be cut, or 0."""
+    if network == 0:
         return _NOT_IP
     if shape & _SHAPE_MALFORMED:
         return _MALFORMED
     if shape & _SHAPE_CUT:
         return _CUT_BY_SNAPLEN
-    if shape & _SHAPE_FRAGMENT:
-        return _IP_FRAGMENT
-    if kind < 0 or batch.transport_offset[i] == 0:
-        return _OTHER_PROTOCOL
-    at = batch.head_addr[i] + batch.network_offset[i]
-    size = np.int64(batch.gso_size[i])
-    counted = size + batch.payload_offset[i] - batch.network_offset[i] - (0 if batch.network[i] == 4 else ipv6.LENGTH)
-    if kind == CUT_UFO:
-        if super_payload(batch, i) + udp.LENGTH > ipv4.MAX_LENGTH or size < 8:
-            return _BAD_UDP_LENGTH
-        counted += ipv6.FRAGMENT_LENGTH if batch.network[i] == 6 else 0
-        counted -= udp.LENGTH
-    if shape & _SHAPE_JUMBO and not has_jumbo_header(batch.pool.mem, at):
-        return _MALFORMED
-    if counted > ipv4.MAX_LENGTH:
-        return _MALFORMED
-    if rules.fixed_id_needs_df and np.int64(batch.gso_type[i]) & GSO_TCP_FIXEDID and batch.network[i] == 4:
-        return 0 if _dont_fragment(batch, i) else _IP_ID
-    return 0
+    return _IP_FRAGMENT if shape & _SHAPE_FRAGMENT else 0
 
 
 @inlined
-def plan_cut(batch, i, kind, rules):
-    """Plan the cut of super-frame `i`, which `refusal` let pass: a `gso_header.Cut`.
+def plan_frame(batch, i, rules):
+    """Return (reason, cut): how super-frame `i` is cut to its `gso_size`, or a `Reason` why it cannot be.
 
-    For GSO_PARTIAL and UFO the plan goes through `cut_partial` or `cut_datagram` besides.
+    The frame is parsed and `is_super`. For GSO_PARTIAL and UFO the plan goes through `cut_partial` or
+    `cut_datagram` besides.
     """
+    mem = batch.pool.mem
     kinds = np.int64(batch.gso_type[i])
-    return make_cut(
-        batch.pool.mem,
-        batch.head_addr[i],
-        kind,
-        np.int64(batch.network[i]),
-        np.int64(batch.network_offset[i]),
-        np.int64(batch.transport_offset[i]),
-        np.int64(batch.payload_offset[i]),
-        super_payload(batch, i),
-        np.int64(batch.gso_size[i]),
-        kinds & GSO_TCP_FIXEDID != 0,
-        kinds & GSO_TCP_ACCECN != 0 and rules.accurate_ecn,
-    )
+    network = np.int64(batch.network[i])
+    shape = np.int64(batch.shape[i])
+    source = batch.head_addr[i]
+    size = np.int64(batch.gso_size[i])
+    network_offset = np.int64(batch.network_offset[i])
+    transport_offset = np.int64(batch.transport_offset[i])
+    payload_offset = np.int64(batch.payload_offset[i])
+    payload_len = _super_payload(batch, i, kinds)
+    kind = _cut_kind(kinds, network, batch.protocol[i])
+    reason = _shape_refusal(network, shape)
+    if reason == 0 and (kind < 0 or transport_offset == 0):
+        reason = _OTHER_PROTOCOL
+    if reason != 0:
+        return reason, no_cut()
+    # What the length field of the IP header would say for a full segment.
+    length = payload_offset + size - network_offset - (0 if network == 4 else ipv6.LENGTH)
+    if kind == CUT_UFO:
+        length += (ipv6.FRAGMENT_LENGTH if network == 6 else 0) - udp.LENGTH
+        if size < 8 or payload_len + udp.LENGTH > ipv4.MAX_LENGTH:
+            return _BAD_UDP_LENGTH, no_cut()
+    if length > ipv4.MAX_LENGTH or (shape & _SHAPE_JUMBO and not has_jumbo_header(mem, source + network_offset)):
+        return _MALFORMED, no_cut()
+    fixed = kinds & GSO_TCP_FIXEDID != 0
+    if fixed and rules.fixed_id_needs_df and network == 4 and not _dont_fragment(mem, source + network_offset):
+        return _IP_ID, no_cut()
+    keep_cwr = kinds & GSO_TCP_ACCECN != 0 and rules.accurate_ecn
+    cut = make_cut(mem, source, kind, network, network_offset, transport_offset, payload_offset, payload_len, size, fixed, keep_cwr)
+    return 0, cut

@@ -76,9 +76,9 @@ def _run(program, first, scratch, mem, base, length, wire_length):
         code = program[at, CODE]
         constant = program[at, CONSTANT]
         kind = code & 7
-        if kind == _LD or kind == _LDX:
+        if kind in (_LD, _LDX):
             mode = code & 0xE0
-            if mode == _ABS or mode == _IND:
+            if mode in (_ABS, _IND):
                 offset = constant if mode == _ABS else x + constant & _U32
                 size = code & 0x18
                 width = 4 if size == _WORD else (2 if size == _HALF else 1)
@@ -126,7 +126,7 @@ def _run(program, first, scratch, mem, base, length, wire_length):
                 a = a - other & _U32
             elif operation == _MUL:
                 a = (a * (other & 0xFFFF) + ((a * (other >> 16) & 0xFFFF) << 16)) & _U32
-            elif operation == _DIV or operation == _MOD:
+            elif operation in (_DIV, _MOD):
                 if other == 0:
                     return np.int64(0)
                 a = a // other if operation == _DIV else a % other

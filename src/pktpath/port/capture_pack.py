@@ -38,6 +38,17 @@ class OutputTable(NamedTuple):
     """`Batch.ticks` are the output's own, so that nothing is converted."""
 
 
+def grow_table(table: OutputTable | None, rows: int) -> OutputTable:
+    """Return a table with room for at least `rows` ports, none declared beyond those of `table`."""
+    size = 1 << rows.bit_length()
+    bigger = OutputTable(
+        np.full(size, NOT_DECLARED, np.int64), np.ones(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.bool_)
+    )
+    for new, old in zip(bigger, table or (), strict=False):
+        new[: len(old)] = old
+    return bigger
+
+
 @inlined
 def _ticks(batch, i, table, by_timestamp):
     port = batch.in_port[i]

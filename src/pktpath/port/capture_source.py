@@ -4,6 +4,7 @@ Enters: a path, "-" or a file object. Leaves: `readinto`, which gives what is th
 when nothing is. No mapping: a file that shrinks while it is read must not kill the process.
 """
 
+import contextlib
 import fcntl
 import gzip
 import io
@@ -19,6 +20,10 @@ from pktpath.port.capture_types import CaptureError
 STDIO = "-"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _PIPE_SIZE = 1 << 20
+_PIECE = 1 << 18
+"""Bytes asked of a decompressor at once."""
+_ZSTD_WINDOW = 1 << 27
+"""What `zstd -d` accepts without being asked; --ultra and --long=27 stay below."""
 
 
 class Source(io.RawIOBase):
@@ -60,10 +65,8 @@ class Source(io.RawIOBase):
             return
         self._fd = fd
         if stat.S_ISFIFO(mode):
-            try:
+            with contextlib.suppress(OSError):  # the user's share of pipe memory may be used up
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-            except OSError:
-                pass  # the user's share of pipe memory is used up: the pipe stays small
 
     def _read_copy(self, buffer: memoryview) -> int:
         data = self._file.read(len(buffer))
@@ -124,16 +127,18 @@ class CaptureSource:
         self.raw = Source(target)
         self.label = self.raw.label
         self._stream: Any = self.raw
+        self._stream_error: type[Exception] = zlib.error
         self.cut: str | None = None
         """What ended a compressed file too early."""
         magic = self._guard(self.raw.peek, 4)
         if magic[:2] == _GZIP:
             self._stream = gzip.GzipFile(fileobj=self.raw, mode="rb")
-            self._stream.readinto = self._stream.readinto1
         elif magic == _ZSTD:
             import zstandard
 
-            self._stream = zstandard.ZstdDecompressor(max_window_size=1 << 31).stream_reader(self.raw, read_across_frames=True)
+            decompressor: Any = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+            self._stream = decompressor.stream_reader(self.raw, read_across_frames=True)
+            self._stream_error = zstandard.ZstdError
 
     def readinto(self, view: memoryview) -> int:
         """Fill `view` with what is there; 0 at the end.
@@ -142,11 +147,19 @@ class CaptureSource:
             CaptureError: the file cannot be read, or its compressed data are damaged.
 
         """
-        try:
-            return int(self._guard(self._stream.readinto, view))
-        except EOFError:
-            self.cut = "the compressed data end too early"
-            return 0
+        if self._stream is self.raw:
+            return int(self._guard(self.raw.readinto, view))
+        total = 0
+        while total < len(view):
+            try:
+                count = int(self._guard(self._stream.readinto1, view[total : total + _PIECE]))
+            except EOFError:
+                self.cut = "the compressed data end too early"
+                break
+            total += count
+            if count == 0 or self.raw.size is None:
+                break
+        return total
 
     def _guard(self, read: Any, argument: Any) -> Any:
         try:
@@ -155,10 +168,8 @@ class CaptureSource:
             raise CaptureError(self.label, f"gzip: {error}", offset=self.raw.bytes_read) from error
         except OSError as error:
             raise CaptureError(self.label, error.strerror or str(error), offset=self.raw.bytes_read) from error
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] == "zstandard" or type(error).__name__ == "ZstdError":
-                raise CaptureError(self.label, f"zstd: {error}", offset=self.raw.bytes_read) from error
-            raise
+        except self._stream_error as error:
+            raise CaptureError(self.label, f"zstd: {error}", offset=self.raw.bytes_read) from error
 
     def close(self) -> None:
         """Close the file."""

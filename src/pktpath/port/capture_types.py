@@ -37,7 +37,7 @@ class Interface(NamedTuple):
     """Seconds to add to every timestamp (if_tsoffset)."""
     name: str = ""
     options: bytes = b""
-    """Raw options of the interface block, in the byte order of its section, without opt_endofopt."""
+    """Raw options of the interface block, little-endian, without opt_endofopt; empty: made from the fields above."""
     big_endian: bool = False
     """Byte order of the file or section that declared it."""
 

@@ -1,6 +1,5 @@
 """Writing captures: sections and interfaces by Python, frames by compiled packing."""
 
-import struct
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -41,9 +40,10 @@ class CaptureWriter:
         self._numbers = 0
         self._left_out = 0
         self._first: Interface | None = None
+        self._seen: dict[int, Interface] = {}
         self._out = np.zeros(_BUFFER, np.uint8)
         self._state = np.zeros(pack.STATE_LENGTH, np.int64)
-        self._table = _grow(None, 8)
+        self._table = pack.grow_table(None, 8)
 
     @property
     def bytes_written(self) -> int:
@@ -69,8 +69,10 @@ class CaptureWriter:
         try:
             if not self._started:
                 self._start()
-                if not self._pcapng:
-                    self._declare(0, self._known(0, Link.ETHERNET))
+                for port in range(len(self._like.interfaces) if self._like and self._pcapng and self._given is None else 0):
+                    self._declare(port, self._known(port, Link.UNKNOWN))
+            if not self._pcapng and self._first is None:
+                self._declare(0, self._known(0, Link.ETHERNET))
             self._flush()
         except BaseException:
             self._output.discard()
@@ -127,10 +129,11 @@ class CaptureWriter:
             self._section(block)
         elif block.type == pcapng_format.INTERFACE_DESCRIPTION:
             interface = pcapng_format.parse_interface(block.data, big_endian=block.big_endian)
+            self._seen[block.interface] = interface
             if self._pcapng:
                 self._start()
                 self._put(block.data if block.big_endian == self._big else self._interface_block(interface))
-                self._register(block.interface if block.interface >= 0 else self._numbers, interface, exact=True)
+                self._register(block.interface, interface, exact=True)
         elif self._pcapng:
             self._start()
             self._put(block.data)
@@ -173,7 +176,9 @@ class CaptureWriter:
         like = self._like
         if like is not None and 0 <= port < len(like.interfaces):
             return like.interfaces[port]
-        if self._given is not None and self._given and (not self._started or like is None):
+        if port in self._seen:
+            return self._seen[port]
+        if self._given:
             message = f"a frame came from interface {port}, {len(self._given)} are declared"
             raise CaptureError(self.file, message, field="interface id")
         if link not in _LINKTYPE_OF or not 0 <= port < _MAX_INTERFACES:
@@ -212,7 +217,7 @@ class CaptureWriter:
 
     def _register(self, port: int, interface: Interface, *, exact: bool) -> None:
         if port >= len(self._table.number):
-            self._table = _grow(self._table, port + 1)
+            self._table = pack.grow_table(self._table, port + 1)
         rate, offset = _clock(interface)
         if not self._pcapng and self._first is not None:
             exact = exact and (rate, offset) == (self._first.ticks_per_second, 0)
@@ -247,15 +252,3 @@ _MODIFIED = tuple(pcap_format.MAGIC_MODIFIED.to_bytes(4, order) for order in ("b
 
 def _clock(interface: Interface) -> tuple[int, int]:
     return interface.ticks_per_second, interface.offset
-
-
-def _grow(table: pack.OutputTable | None, rows: int) -> pack.OutputTable:
-    """Return a table with room for at least `rows` ports, none declared beyond those of `table`."""
-    size = 1 << rows.bit_length()
-    bigger = pack.OutputTable(
-        np.full(size, pack.NOT_DECLARED, np.int64), np.ones(size, np.uint64), np.zeros(size, np.int64), np.zeros(size, np.bool_)
-    )
-    if table is not None:
-        for new, old in zip(bigger, table, strict=True):
-            new[: len(old)] = old
-    return bigger

@@ -4,7 +4,6 @@ Source: pcap-filter(7), pcap_compile(3PCAP).
 """
 
 import ctypes
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -57,15 +56,17 @@ def compile_filter(expression: str, linktype: int) -> NDArray[np.int64]:
 
     """
     library = _libpcap()
+    label = f"filter {expression!r}"
     number = linktype & 0xFFFF
     handle = library.pcap_open_dead(_DLT_RAW if number == _LINKTYPE_RAW else number, _SNAPLEN)
     if not handle:
-        raise CaptureError(f"filter {expression!r}", "libpcap has no memory")
+        message = "libpcap has no memory"
+        raise CaptureError(label, message)
     compiled = _Program()
     try:
         if library.pcap_compile(handle, compiled, expression.encode(), 1, _NETMASK_UNKNOWN):
             message = (library.pcap_geterr(handle) or b"refused").decode(errors="replace")
-            raise CaptureError(f"filter {expression!r}", " ".join(message.split()))
+            raise CaptureError(label, " ".join(message.split()))
         rows = [(step.code, step.jt, step.jf, step.k) for step in compiled.instructions[: compiled.count]]
         library.pcap_freecode(compiled)
     finally:
@@ -74,7 +75,7 @@ def compile_filter(expression: str, linktype: int) -> NDArray[np.int64]:
     try:
         bpf.check(program)
     except ValueError as error:
-        raise CaptureError(f"filter {expression!r}", str(error)) from error
+        raise CaptureError(label, str(error)) from error
     return program
 
 
@@ -86,23 +87,26 @@ class Filter:
         self.expression = expression
         self._program = np.zeros((0, 4), np.int64)
         self._rows: dict[int, int] = {}
-        self._starts = np.zeros(0, np.int64)
+        self._starts = np.zeros(1, np.int64)
+        self._count = 0
         self._scratch = np.zeros(bpf.MEMORY, np.int64)
 
-    def keep(self, batch: Batch, first: int, interfaces: Sequence[Interface]) -> None:
-        """Take the frames from `first` on that do not match out of a batch.
+    def declare(self, interface: Interface) -> None:
+        """Compile for the next interface of the capture.
 
         Raises:
-            CaptureError: the expression cannot be compiled for the link type of an interface.
+            CaptureError: libpcap refuses the expression for this link type, or is not installed.
 
         """
-        if len(self._starts) < len(interfaces):
-            rows = [self._row(interface.linktype & 0xFFFF) for interface in interfaces[len(self._starts) :]]
-            self._starts = np.concatenate([self._starts, np.array(rows, np.int64)])
-        bpf.keep_matching(batch, first, self._program, self._starts, self._scratch)
-
-    def _row(self, linktype: int) -> int:
+        linktype = interface.linktype & 0xFFFF
         if linktype not in self._rows:
             self._rows[linktype] = len(self._program)
             self._program = np.concatenate([self._program, compile_filter(self.expression, linktype)])
-        return self._rows[linktype]
+        if self._count == len(self._starts):
+            self._starts = np.concatenate([self._starts, np.zeros_like(self._starts)])
+        self._starts[self._count] = self._rows[linktype]
+        self._count += 1
+
+    def keep(self, batch: Batch, first: int) -> None:
+        """Take the frames from `first` on that do not match out of a batch."""
+        bpf.keep_matching(batch, first, self._program, self._starts, self._scratch)

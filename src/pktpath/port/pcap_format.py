@@ -8,7 +8,18 @@ from pktpath.batch import FRAMES
 from pktpath.jit import kernel
 from pktpath.port.capture_bytes import get32, ticks_to_ns
 from pktpath.port.capture_scan import (
-    BAD, BAD_CAPTURED, BAD_ORIGINAL, CLAIM, CODE, FULL, MORE, NEED, ODD, POSITION, PROBLEM, new_frame,
+    BAD,
+    BAD_CAPTURED,
+    BAD_ORIGINAL,
+    CLAIM,
+    CODE,
+    FULL,
+    MORE,
+    NEED,
+    ODD,
+    POSITION,
+    PROBLEM,
+    new_frame,
 )  # fmt: skip
 from pktpath.port.capture_types import DEFAULT_SNAPLEN, MAX_RECORD, MICROSECONDS, NANOSECONDS, Interface
 

@@ -8,12 +8,37 @@ from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.port.capture_bytes import get16, get32, ticks_to_ns
 from pktpath.port.capture_scan import (
-    BAD, BAD_CAPTURED, BAD_INTERFACE, BAD_MAGIC, BAD_ORIGINAL, BAD_TOTAL, BAD_TRAILER, BLOCK, CLAIM, CODE, FULL, MORE, NEED,
-    ODD, POSITION, PROBLEM, SECTION, new_frame,
+    BAD,
+    BAD_CAPTURED,
+    BAD_INTERFACE,
+    BAD_MAGIC,
+    BAD_ORIGINAL,
+    BAD_TOTAL,
+    BAD_TRAILER,
+    BLOCK,
+    CLAIM,
+    CODE,
+    FULL,
+    MORE,
+    NEED,
+    ODD,
+    POSITION,
+    PROBLEM,
+    SECTION,
+    new_frame,
 )  # fmt: skip
 from pktpath.port.capture_types import MAX_RECORD, MICROSECONDS, Interface
 from pktpath.port.pcapng_options import (
-    END, IF_FCSLEN, IF_NAME, IF_TSOFFSET, IF_TSRESOL, each_option, encode_option, options_length, turn_options,
+    CUSTOM,
+    END,
+    IF_FCSLEN,
+    IF_NAME,
+    IF_TSOFFSET,
+    IF_TSRESOL,
+    each_option,
+    encode_option,
+    options_length,
+    turn_options,
 )  # fmt: skip
 
 SECTION_HEADER, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
@@ -23,6 +48,8 @@ MIN_BLOCK = 12
 PACKET_HEADER = 28
 """Bytes before the frame in an enhanced (or obsolete) packet block."""
 _SIMPLE_HEADER = 12
+_NUMBERS = (8, 10, IF_TSOFFSET, 16, 17)
+"""Interface options whose value is a number: speeds, time zone, offset."""
 _FCS_KNOWN, _FCS_SHIFT = 1 << 26, 28
 """Upper bits of a pcap link type: the length of the frame check sequence, in units of 16 bits."""
 
@@ -155,7 +182,7 @@ def parse_interface(block: bytes, *, big_endian: bool) -> Interface:
     rate, offset, name = MICROSECONDS, 0, ""
     encoded = b""
     for code, value in each_option(block[16:-4], big_endian=big_endian):
-        encoded += encode_option(code, value, big_endian=big_endian)
+        encoded += encode_option(code, _turned(code, value) if big_endian else value)
         if code == IF_TSRESOL and len(value) == 1:
             rate = 2 ** (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
             rate = rate if rate < 1 << 64 else 0
@@ -169,19 +196,34 @@ def parse_interface(block: bytes, *, big_endian: bool) -> Interface:
 
 
 def build_interface(interface: Interface, *, big_endian: bool) -> bytes:
-    """Return an interface description block; `interface.options` stand as they are when the byte order is theirs."""
-    options = interface.options if interface.big_endian == big_endian else b""
+    """Return an interface description block; `interface.options` are used where there are any, else made.
+
+    Raises:
+        ValueError: no option can state its resolution.
+
+    """
+    options = interface.options
     if not options:
         if interface.name:
-            options += encode_option(IF_NAME, interface.name.encode(), big_endian=big_endian)
-        options += encode_option(IF_TSRESOL, bytes([_resolution(interface.ticks_per_second)]), big_endian=big_endian)
+            options += encode_option(IF_NAME, interface.name.encode())
+        options += encode_option(IF_TSRESOL, bytes([_resolution(interface.ticks_per_second)]))
         if interface.linktype & _FCS_KNOWN:
-            options += encode_option(IF_FCSLEN, bytes([interface.linktype >> _FCS_SHIFT << 4]), big_endian=big_endian)
+            options += encode_option(IF_FCSLEN, bytes([interface.linktype >> _FCS_SHIFT << 4]))
         if interface.offset:
-            value = struct.pack(">q" if big_endian else "<q", interface.offset)
-            options += encode_option(IF_TSOFFSET, value, big_endian=big_endian)
+            options += encode_option(IF_TSOFFSET, struct.pack("<q", interface.offset))
+    if big_endian:
+        options = b"".join(
+            encode_option(code, _turned(code, value), big_endian=True) for code, value in each_option(options)
+        )
     body = struct.pack(">HHI" if big_endian else "<HHI", interface.linktype & 0xFFFF, 0, interface.snaplen)
     return build_block(INTERFACE_DESCRIPTION, body + options + encode_option(END, b""), big_endian=big_endian)
+
+
+def _turned(code: int, value: bytes) -> bytes:
+    """Turn the number in an interface option into the other byte order."""
+    if code in _NUMBERS:
+        return value[::-1]
+    return value[3::-1] + value[4:] if code in CUSTOM and len(value) >= 4 else value
 
 
 def _resolution(rate: int) -> int:

@@ -5,6 +5,7 @@ section around and the writer turns them back, so that nobody else needs to know
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pktpath.jit import inlined, kernel
 from pktpath.port.capture_bytes import get16, swap16, swap32
@@ -13,6 +14,8 @@ from pktpath.wire.load import load16, load32, store16, store32
 END, COMMENT = 0, 1
 IF_NAME, IF_TSRESOL, IF_FCSLEN, IF_TSOFFSET = 2, 9, 13, 14
 CUSTOM_TEXT, CUSTOM_BINARY, CUSTOM_TEXT_NOCOPY, CUSTOM_BINARY_NOCOPY = 2988, 2989, 19372, 19373
+CUSTOM = (CUSTOM_TEXT, CUSTOM_BINARY, CUSTOM_TEXT_NOCOPY, CUSTOM_BINARY_NOCOPY)
+"""Their value starts with a private enterprise number."""
 # Options of packet blocks whose value is a number: flags, drop count, packet id, queue.
 _FLAGS, _DROPS, _PACKET_ID, _QUEUE = 2, 4, 5, 6
 
@@ -43,10 +46,10 @@ def turn_options(mem, at, length, big):
         store16(mem, at, swap16(load16(mem, at)))
         store16(mem, at + 2, swap16(load16(mem, at + 2)))
         at += 4
-        custom = code == CUSTOM_TEXT or code == CUSTOM_BINARY or code == CUSTOM_TEXT_NOCOPY or code == CUSTOM_BINARY_NOCOPY
-        if (custom and size >= 4) or (size == 4 and (code == _FLAGS or code == _QUEUE)):
+        custom = code in CUSTOM
+        if (custom and size >= 4) or (size == 4 and code in (_FLAGS, _QUEUE)):
             store32(mem, at, swap32(load32(mem, at)))
-        elif size == 8 and (code == _DROPS or code == _PACKET_ID):
+        elif size == 8 and code in (_DROPS, _PACKET_ID):
             upper = load32(mem, at)
             store32(mem, at, swap32(load32(mem, at + 4)))
             store32(mem, at + 4, swap32(upper))
@@ -82,7 +85,7 @@ def find_option(mem, addr, length, code, start):
 
 def each_option(data: bytes, *, big_endian: bool = False) -> Iterator[tuple[int, bytes]]:
     """Yield (code, value) of each whole option in `data`, up to opt_endofopt."""
-    order = "big" if big_endian else "little"
+    order: Literal["big", "little"] = "big" if big_endian else "little"
     at = 0
     while at + 4 <= len(data):
         code = int.from_bytes(data[at : at + 2], order)
@@ -100,5 +103,5 @@ def encode_option(code: int, value: bytes, *, big_endian: bool = False) -> bytes
         OverflowError: the value is longer than 65535 bytes.
 
     """
-    order = "big" if big_endian else "little"
+    order: Literal["big", "little"] = "big" if big_endian else "little"
     return code.to_bytes(2, order) + len(value).to_bytes(2, order) + value + bytes(-len(value) % 4)
