@@ -2,6 +2,7 @@
  *
  *   load FILE LENGTH COUNT   COUNT frames of LENGTH bytes, back to back: TCP over IPv4 over Ethernet
  *   gro light BURST RUNS     rte_gro_reassemble_burst, BURST frames a call (at most 128)
+ *   gro verify BURST RUNS    the same after rte_ipv4_cksum and rte_ipv4_udptcp_cksum_mbuf_verify of every frame
  *   gro heavy BURST RUNS     rte_gro_reassemble, then rte_gro_timeout_flush of everything
  *   gso SIZE RUNS            rte_gso_segment of the first frame, SIZE payload bytes each, software checksums
  *   gso-headers SIZE RUNS    the same without checksums
@@ -146,7 +147,14 @@ static void load(const char *path, int length, int count)
 	printf("{\"frames\": %d}\n", frame_count);
 }
 
-static void gro(int heavy, int burst, int runs)
+static int verified(const struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, const struct rte_ipv4_hdr *, m->l2_len);
+
+	return rte_raw_cksum(ip, m->l3_len) == 0xffff && rte_ipv4_udptcp_cksum_mbuf_verify(m, ip, m->l2_len + m->l3_len) == 0;
+}
+
+static void gro(int heavy, int verify, int burst, int runs)
 {
 	/* The smallest table that holds every frame of a burst: linear searches then stay short. */
 	struct rte_gro_param param = {
@@ -154,6 +162,7 @@ static void gro(int heavy, int burst, int runs)
 	};
 	void *ctx = NULL;
 	uint64_t total_out = 0;
+	int wrong = 0;
 
 	if (burst < 1 || burst > frame_count || frame_count % burst || (!heavy && burst > (int)RTE_GRO_MAX_BURST_ITEM_NUM))
 		return fail("a burst must divide the frames loaded; a light one is at most 128");
@@ -169,6 +178,9 @@ static void gro(int heavy, int burst, int runs)
 			burst_of[i] = frames[first + i];
 		}
 		start = now();
+		if (verify)
+			for (int i = 0; i < burst; i++)
+				wrong += !verified(burst_of[i]);
 		if (heavy) {
 			left = rte_gro_reassemble(burst_of, burst, ctx);
 			flushed = rte_gro_timeout_flush(ctx, 0, RTE_GRO_TCP_IPV4, out, MAX_FRAMES);
@@ -182,6 +194,8 @@ static void gro(int heavy, int burst, int runs)
 	}
 	if (ctx)
 		rte_gro_ctx_destroy(ctx);
+	if (wrong)
+		return fail("a checksum is wrong");
 	printf("{\"ns\": %.1f, \"frames_in\": %d, \"frames_out\": %.3f}\n", median(runs) - clock_cost, burst, (double)total_out / runs);
 }
 
@@ -305,7 +319,7 @@ int main(int argc, char **argv)
 		else if (sscanf(line, "frame %d", &a) == 1)
 			show_frame(a);
 		else if (sscanf(line, "gro %15s %d %d", word, &a, &b) == 3 && b > 0 && b <= MAX_RUNS)
-			gro(word[0] == 'h', a, b);
+			gro(word[0] == 'h', word[0] == 'v', a, b);
 		else if (sscanf(line, "gso %d %d", &a, &b) == 2 && b > 0 && b <= MAX_RUNS)
 			gso(a, b, 1);
 		else if (sscanf(line, "gso-headers %d %d", &a, &b) == 2 && b > 0 && b <= MAX_RUNS)
