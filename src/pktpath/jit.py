@@ -22,7 +22,7 @@ def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel" in source or b"@intrinsic" in source or b"NamedTuple" in source:
+        if any(mark in source for mark in (b"@kernel", b"@inlined", b"@intrinsic", b"NamedTuple")):
             digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 

@@ -23,6 +23,10 @@ from collections.abc import Sequence
 from typing import BinaryIO, Self
 
 MOST_FRAMES = 60
+UNKNOWN_ETHERTYPE = 0x88B5
+"""The one ethertype beside IPv4, IPv6 and ARP whose place in the order can be seen."""
+LINEAR = 3712
+"""What the TAP driver puts into the linear part of an skb at most; it shows in hdr_len."""
 VnetHdr = tuple[int, int, int, int, int, int]
 """flags, gso_type, hdr_len, gso_size, csum_start, csum_offset."""
 Round = list[tuple[VnetHdr, bytes]]
@@ -120,6 +124,10 @@ class _Tap:
         self.reader.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
         self.reader.bind((_DEVICE, 0))
         self.reader.settimeout(5)
+        # The stack gives a frame of a protocol that nobody handles to a packet socket later than
+        # others, out of order. So someone handles the one that tests use.
+        self.handler = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(UNKNOWN_ETHERTYPE))
+        self.handler.bind((_DEVICE, UNKNOWN_ETHERTYPE))
 
     def round(self, frames: Sequence[bytes], vnet_hdrs: Sequence[bytes]) -> Round:
         if len(frames) > MOST_FRAMES:

@@ -5,13 +5,10 @@ the receive functions of IPv4 and IPv6. The kernel only wants to know whether an
 the first difference has a name, the one that tells most before those that follow from it.
 """
 
-import numpy as np
-
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import AT, COUNT, FIXED_ID, PAYLOAD, SIZE
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp
-from pktpath.wire.load import load8, load16, load32, word32
+from pktpath.wire.load import load16, load32, word32
 
 _NONE, _EMPTY, _SYN, _RST, _FIN, _PSH, _URG = (
     int(reason) for reason in (Reason.NONE, Reason.EMPTY, Reason.SYN, Reason.RST, Reason.FIN, Reason.PSH, Reason.URG)
@@ -22,8 +19,6 @@ _TTL_DIFFERS, _TOS_DIFFERS, _DF_DIFFERS = int(Reason.TTL_DIFFERS), int(Reason.TO
 _IP_ID, _LONGER = int(Reason.IP_ID), int(Reason.LONGER)
 
 _FINAL = tcp.URG | tcp.PSH | tcp.RST | tcp.SYN | tcp.FIN
-_TCP_FLAGS = 0xFFF
-"""All bits of the flag word but the data offset."""
 
 
 @inlined
@@ -45,11 +40,11 @@ def tcp_finality(flags, payload):
 
 
 @inlined
-def tcp_difference(table, slot, mem, at, transport, payload_offset, payload, rules):
+def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
     """Return 0 if this segment is the next one of the held frame, else the first difference."""
     here = at + transport
-    there = table.slots[slot, AT] + transport
-    if (load32(mem, there + tcp.SEQUENCE) + table.slots[slot, PAYLOAD] - load32(mem, here + tcp.SEQUENCE)) & 0xFFFFFFFF:
+    there = held.at + transport
+    if (load32(mem, there + tcp.SEQUENCE) + held.payload - load32(mem, here + tcp.SEQUENCE)) & 0xFFFFFFFF:
         return _OUT_OF_SEQUENCE
     word = load32(mem, here + tcp.FLAG_WORD)
     changed = word ^ load32(mem, there + tcp.FLAG_WORD)
@@ -62,32 +57,30 @@ def tcp_difference(table, slot, mem, at, transport, payload_offset, payload, rul
     for k in range(tcp.LENGTH, payload_offset - transport, 4):
         if word32(mem, here + k) != word32(mem, there + k):
             return _OPTIONS_DIFFER
-    return _LONGER if payload > table.slots[slot, SIZE] else _NONE
+    return _LONGER if payload > held.size else _NONE
 
 
 @inlined
-def network_difference(table, slot, mem, at, offset, network, rules):
+def network_difference(held, mem, at, offset, transport, rules):
     """Return 0 if the network header continues that of the held frame, else the first difference."""
     here = at + offset
-    there = table.slots[slot, AT] + offset
-    if network == 6:
-        if mem[here + ipv6.HOP_LIMIT] != mem[there + ipv6.HOP_LIMIT]:
+    there = held.at + offset
+    if transport - offset != ipv4.LENGTH:
+        if load16(mem, here + ipv6.NEXT_HEADER) != load16(mem, there + ipv6.NEXT_HEADER):
             return _TTL_DIFFERS
-        if (load16(mem, here) ^ load16(mem, there)) & 0x0FF0:
-            return _TOS_DIFFERS
-        return _NONE
-    if mem[here + ipv4.TTL] != mem[there + ipv4.TTL]:
+        return _NONE if load16(mem, here) == load16(mem, there) else _TOS_DIFFERS
+    if load16(mem, here + ipv4.TTL) != load16(mem, there + ipv4.TTL):
         return _TTL_DIFFERS
-    if mem[here + ipv4.TOS] != mem[there + ipv4.TOS]:
+    if load16(mem, here) != load16(mem, there):
         return _TOS_DIFFERS
     word = load32(mem, here + ipv4.ID)
-    held = load32(mem, there + ipv4.ID)
-    if (word ^ held) & ipv4.DF:
+    first = load32(mem, there + ipv4.ID)
+    if (word ^ first) & ipv4.DF:
         return _DF_DIFFERS
-    advance = ((word >> 16) - (held >> 16)) & 0xFFFF
-    count = table.slots[slot, COUNT]
-    if count == 1:
+    advance = ((word >> 16) - (first >> 16)) & 0xFFFF
+    if held.count == 1:
         # The second frame decides whether the ID of this train stands still or counts.
-        table.slots[slot, FIXED_ID] = advance == 0 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
-    expected = np.int64(0) if table.slots[slot, FIXED_ID] else count
-    return _IP_ID if advance != expected else _NONE
+        held.fixed_id = advance == 0 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
+    if held.fixed_id:
+        return _IP_ID if advance != 0 else _NONE
+    return _IP_ID if advance != held.count else _NONE

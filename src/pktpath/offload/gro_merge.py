@@ -20,30 +20,7 @@ from pktpath.batch import (
     copy_descriptor,
 )
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import (
-    ADDRESS,
-    AT,
-    CHAIN,
-    CHUNK,
-    COUNT,
-    FIRST_NODE,
-    FIXED_ID,
-    FREE_NODE,
-    FREE_SLOT,
-    KEY,
-    LAST_NODE,
-    LAYOUT,
-    LENGTH,
-    NEXT,
-    NOBODY,
-    ORIGIN,
-    PAYLOAD,
-    ROOM,
-    SIZE,
-    SUM,
-    link_slot,
-    unlink_slot,
-)
+from pktpath.offload.gro_table import NOBODY, NODES, SLOTS, link_slot, unlink_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
 from pktpath.wire import ethernet, ipv4, ipv6, link, tcp, udp
@@ -57,100 +34,95 @@ MOST = 65536
 
 
 @inlined
-def hold(batch, i, table, key, layout, bucket, reason, rules):
+def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     """Hold frame `i`, with its chunks; a slot must be free. `reason` is why it did not merge, 0 if it had no chance to."""
-    slot = table.free[FREE_SLOT]
-    slots = table.slots
-    table.free[FREE_SLOT] = slots[slot, CHAIN]
+    left = table.free[SLOTS] - 1
+    table.free[SLOTS] = left
+    slot = np.int64(table.free_slots[left])
     copy_descriptor(batch, i, table.held, slot)
     table.held.reason[slot] = reason
-    payload = np.int64(batch.payload_len[i])
+    held = table.slots[slot]
+    payload = batch.payload_len[i]
     # The kernel measures from the end of the 14 bytes of Ethernet: tags in the frame count.
     network_start = ethernet.LENGTH if batch.link[i] == link.ETHERNET else np.int64(batch.network_offset[i])
-    slots[slot, KEY] = key
-    slots[slot, LAYOUT] = layout
-    slots[slot, AT] = batch.head_addr[i]
-    slots[slot, SIZE] = payload
-    slots[slot, PAYLOAD] = payload
-    slots[slot, ROOM] = min(rules.gro_max_size, MOST) - (np.int64(batch.frame_len[i]) - network_start)
-    slots[slot, COUNT] = 1
-    slots[slot, FIXED_ID] = 0
-    slots[slot, SUM] = batch.payload_sum[i]
-    slots[slot, FIRST_NODE] = NOBODY
-    slots[slot, LAST_NODE] = NOBODY
-    link_slot(table, slot, bucket)
+    held.key = key
+    held.layout = layout
+    held.at = batch.head_addr[i]
+    held.size = payload
+    held.payload = payload
+    held.limit = min(rules.gro_max_size, MOST) - (np.int64(batch.payload_offset[i]) - network_start)
+    held.count = 1
+    held.fixed_id = 0
+    held.sum = batch.payload_sum[i]
+    held.first_node = NOBODY
+    link_slot(table.buckets, table.groups, table.slots, slot, bucket, group)
 
 
 @inlined
-def _append(table, slot, address, length, chunk, origin):
-    """Add a payload range to a held frame; a node must be free."""
-    node = table.free[FREE_NODE]
-    nodes = table.nodes
-    table.free[FREE_NODE] = nodes[node, NEXT]
-    nodes[node, ADDRESS] = address
-    nodes[node, LENGTH] = length
-    nodes[node, CHUNK] = chunk
-    nodes[node, ORIGIN] = origin
-    nodes[node, NEXT] = NOBODY
-    last = table.slots[slot, LAST_NODE]
-    if last >= 0:
-        nodes[last, NEXT] = node
-    else:
-        table.slots[slot, FIRST_NODE] = node
-    table.slots[slot, LAST_NODE] = node
-
-
-@inlined
-def _own_headers(table, slot, pool, mem, headers):
-    """Copy the headers of a held frame to a fresh chunk; its payload becomes the first range. False without memory."""
-    held = table.held
+def _own_headers(pool, mem, source, headers):
+    """Copy headers to a fresh chunk; return it and the address of the copy, NO_CHUNK without memory."""
     chunk_class = chunk_class_for(headers)
     chunk = np.int64(NO_CHUNK)
     if chunk_class >= 0:
         chunk = chunk_alloc(pool, chunk_class)
     if chunk == NO_CHUNK:
-        return False
-    source = table.slots[slot, AT]
+        return chunk, source
     target = chunk_address(pool, chunk) + HEADROOM
     copy_bytes(mem, target, source, headers)
-    _append(table, slot, source + headers, table.slots[slot, PAYLOAD], held.head_chunk[slot], held.origin[slot])
-    held.head_addr[slot] = target
-    held.head_len[slot] = headers
-    held.head_chunk[slot] = chunk
-    held.reason[slot] = _NONE
-    table.slots[slot, AT] = target
-    return True
+    return chunk, target
 
 
 @inlined
 def merge(batch, i, table, slot, payload_offset, payload):
     """Append the payload of frame `i` to a held frame and return 0, or the reason why it cannot be."""
-    slots = table.slots
+    held = table.slots[slot]
     nodes = table.nodes
-    if payload >= slots[slot, ROOM]:
+    so_far = np.int64(held.payload)
+    if so_far + payload >= held.limit:
         return _TOO_BIG
-    node = table.free[FREE_NODE]
-    if node < 0:
+    left = table.free[NODES] - 1
+    if left < (1 if held.count == 1 else 0):
         return _NO_MEMORY
-    if slots[slot, COUNT] == 1 and (
-        nodes[node, NEXT] < 0 or not _own_headers(table, slot, batch.pool, batch.pool.mem, payload_offset)
-    ):
-        return _NO_MEMORY
+    if held.count == 1:
+        chunk, target = _own_headers(batch.pool, batch.pool.mem, held.at, payload_offset)
+        if chunk == NO_CHUNK:
+            return _NO_MEMORY
+        first = np.int64(table.free_nodes[left])
+        left -= 1
+        node = nodes[first]
+        node.address = held.at + payload_offset
+        node.length = so_far
+        node.chunk = table.held.head_chunk[slot]
+        node.origin = table.held.origin[slot]
+        held.first_node = first
+        held.last_node = first
+        held.at = target
+        table.held.head_addr[slot] = target
+        table.held.head_len[slot] = payload_offset
+        table.held.head_chunk[slot] = chunk
+    table.free[NODES] = left
+    number = np.int64(table.free_nodes[left])
+    node = nodes[number]
+    node.address = batch.head_addr[i] + payload_offset
+    node.length = payload
     # The count of the frame's one chunk now belongs to its payload.
-    _append(table, slot, batch.head_addr[i] + payload_offset, payload, batch.head_chunk[i], batch.origin[i])
-    known = slots[slot, SUM]
-    if known >= 0:
-        part = np.int64(batch.payload_sum[i])
-        if part < 0:
-            known = np.int64(-1)
-        else:
-            known = fold(known + (swap(part) if slots[slot, PAYLOAD] & 1 else part))
-        slots[slot, SUM] = known
-    slots[slot, PAYLOAD] += payload
-    slots[slot, ROOM] -= payload
-    slots[slot, COUNT] += 1
-    table.merged[0] += 1
+    node.chunk = batch.head_chunk[i]
+    node.origin = batch.origin[i]
+    nodes[np.int64(held.last_node)].next = number
+    held.last_node = number
+    if held.sum >= 0:
+        held.sum = _joined_sum(held.sum, so_far, np.int64(batch.payload_sum[i]))
+    held.payload = so_far + payload
+    held.count += 1
     return _NONE
+
+
+@inlined
+def _joined_sum(known, length, part):
+    """Sum of `length` bytes followed by others; -1 where a part is unknown."""
+    if part < 0:
+        return np.int64(-1)
+    return fold(known + (swap(part) if length & 1 else part))
 
 
 @inlined
@@ -176,57 +148,62 @@ def deliver(batch, i, out, table, reason):
 @inlined
 def complete(out, table, slot, why, rules):
     """Move a held frame to the end of `out`; `why` is what ended it."""
-    held = table.held
-    count = table.slots[slot, COUNT]
+    held = table.slots[slot]
     j = out.used[FRAMES]
     out.used[FRAMES] = j + 1
-    copy_descriptor(held, slot, out, j)
+    copy_descriptor(table.held, slot, out, j)
     row = out.used[FRAGS]
     out.frag_first[j] = row
     out.frag_count[j] = 0
-    if count == 1:
-        if held.reason[slot] == _NONE:
-            out.reason[j] = _EVICTED if why == _EVICTED else _ALONE
-    else:
-        out.reason[j] = why
-        out.used[FRAGS] = _move_ranges(out, table, slot, row)
-        out.frag_count[j] = out.used[FRAGS] - row
-        _complete_headers(out, j, table, slot, count, rules)
-    table.counts[out.reason[j]] += 1
-    unlink_slot(table, slot)
+    reason = np.int64(why)
+    if held.count > 1:
+        out.used[FRAGS] = _move_ranges(out, table.nodes, table.free, table.free_nodes, held, row)
+        out.frag_count[j] = held.count
+        table.merged[0] += held.count - 1
+        _complete_headers(out, j, held, rules)
+    elif out.reason[j] != _NONE:
+        reason = np.int64(out.reason[j])
+    elif why != _EVICTED:
+        reason = np.int64(_ALONE)
+    out.reason[j] = reason
+    table.counts[reason] += 1
+    unlink_slot(table.buckets, table.groups, table.slots, slot, held.bucket & table.group_mask)
+    table.free_slots[table.free[SLOTS]] = slot
+    table.free[SLOTS] += 1
 
 
 @inlined
-def _move_ranges(out, table, slot, row):
-    """Write the payload ranges of a slot from `row` on, free their nodes, and return the row after."""
-    nodes = table.nodes
-    node = table.slots[slot, FIRST_NODE]
-    while node >= 0:
-        out.frag_addr[row] = nodes[node, ADDRESS]
-        out.frag_len[row] = nodes[node, LENGTH]
-        out.frag_chunk[row] = nodes[node, CHUNK]
-        out.frag_origin[row] = nodes[node, ORIGIN]
+def _move_ranges(out, nodes, free, free_nodes, held, row):
+    """Write the payload ranges of a held frame from `row` on, free their nodes, and return the row after."""
+    number = np.int64(held.first_node)
+    left = free[NODES]
+    for _ in range(held.count):
+        node = nodes[number]
+        out.frag_addr[row] = node.address
+        out.frag_len[row] = node.length
+        out.frag_chunk[row] = node.chunk
+        out.frag_origin[row] = node.origin
         row += 1
-        node = nodes[node, NEXT]
-    last = table.slots[slot, LAST_NODE]
-    nodes[last, NEXT] = table.free[FREE_NODE]
-    table.free[FREE_NODE] = table.slots[slot, FIRST_NODE]
+        free_nodes[left] = number
+        left += 1
+        number = np.int64(node.next)
+    free[NODES] = left
     return row
 
 
 @inlined
-def _complete_headers(out, j, table, slot, count, rules):
+def _complete_headers(out, j, held, rules):
     """Write lengths and the pseudo-header sum into the private headers, and what they mean into the columns."""
     mem = out.pool.mem
-    payload = table.slots[slot, PAYLOAD]
+    payload = np.int64(held.payload)
     headers = np.int64(out.payload_offset[j])
     network_offset = np.int64(out.network_offset[j])
     transport = np.int64(out.transport_offset[j])
     out.frame_len[j] = headers + payload
     out.wire_len[j] = headers + payload
     out.payload_len[j] = payload
-    out.payload_sum[j] = table.slots[slot, SUM]
-    at = out.head_addr[j] + network_offset
+    out.payload_sum[j] = held.sum
+    at = held.at + network_offset
     length = headers + payload - network_offset
     network = np.int64(out.network[j])
     if network == 4:
@@ -239,12 +216,12 @@ def _complete_headers(out, j, table, slot, count, rules):
     protocol = np.int64(out.protocol[j])
     length = headers + payload - transport
     pseudo = pseudo_sum(mem, at, network, protocol, length)
-    at = out.head_addr[j] + transport
+    at = held.at + transport
     if protocol == tcp.PROTOCOL:
         out.csum_offset[j] = tcp.CHECKSUM
         store16(mem, at + tcp.CHECKSUM, pseudo)
         kind = GSO_TCPV4 if network == 4 else GSO_TCPV6
-        if table.slots[slot, FIXED_ID]:
+        if held.fixed_id:
             kind |= GSO_TCP_FIXEDID
         if load16(mem, at + tcp.FLAG_WORD) & tcp.CWR:
             kind |= GSO_TCP_ACCECN if rules.accurate_ecn else GSO_TCP_ECN
@@ -256,5 +233,5 @@ def _complete_headers(out, j, table, slot, count, rules):
     out.csum_start[j] = transport
     out.ip_summed[j] = CHECKSUM_PARTIAL
     out.gso_type[j] = kind
-    out.gso_size[j] = table.slots[slot, SIZE]
-    out.gso_segs[j] = count
+    out.gso_size[j] = held.size
+    out.gso_segs[j] = held.count

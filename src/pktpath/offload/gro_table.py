@@ -6,7 +6,7 @@ bucket is a group of its own, in an unlimited table all held frames are one grou
 merged frame is a list of nodes until the frame leaves. Nothing is allocated after the table is made.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,31 @@ from pktpath.jit import inlined
 from pktpath.offload.reason import REASONS
 from pktpath.offload.rules import KERNEL_BUCKET_DEPTH, KERNEL_BUCKETS
 from pktpath.pool import make_pool
-from pktpath.wire.load import load32, same_bytes, word32, word64
+from pktpath.wire import ethernet, ipv4, ipv6
+from pktpath.wire.load import load16, load32, word32, word64
 
-# One row of `GroTable.slots`, two cache lines; the first is what finding and merging read.
-KEY, LAYOUT, AT, SIZE, PAYLOAD, ROOM, COUNT, LAST_NODE, CHAIN, FIXED_ID, SUM, FIRST_NODE, BUCKET, OLDER, YOUNGER = range(15)
-SLOT_FIELDS = 16
+SLOT = np.dtype(
+    {
+        "names": [
+            "key", "layout", "at", "chain", "size", "payload", "limit", "count", "fixed_id", "last_node", "sum",
+            "first_node", "bucket", "older", "younger",
+        ],
+        "formats": ["i8"] * 3 + ["i4"] * 12,
+        "itemsize": 128,
+    }
+)  # fmt: skip
+"""What lookup and merging need of a held frame; the first cache line is all that they read.
+
+key, layout: what must be equal beside bytes of the frame; at: address of its first byte; chain: the
+next older slot of its bucket; size: payload of its first segment; payload: bytes so far; limit:
+they stay below this; count: segments so far; fixed_id: their IP IDs are equal; first_node,
+last_node: its payload ranges; sum: of its payload, -1 where unknown; older, younger: in its group.
+"""
+NODE = np.dtype({"names": ["address", "length", "chunk", "origin", "next"], "formats": ["i8"] + ["i4"] * 4, "itemsize": 32})
+"""A payload range: what a row of a fragment table holds, and the number of the range that follows it."""
 OLDEST, YOUNGEST, HELD = 0, 1, 2
 """One row of `GroTable.groups`."""
-ADDRESS, LENGTH, CHUNK, ORIGIN, NEXT = range(5)
-"""One row of `GroTable.nodes`."""
-FREE_SLOT, FREE_NODE = 0, 1
+SLOTS, NODES = 0, 1
 """Index into `GroTable.free`."""
 NOBODY = -1
 
@@ -38,20 +53,24 @@ class GroTable(NamedTuple):
 
     held: Batch
     """A descriptor for each slot, its head; the fragment table of this batch is not used."""
-    slots: NDArray[np.int64]
-    """(frames, SLOT_FIELDS) what lookup and merging need of each held frame."""
+    slots: Any
+    """(frames,) records of type SLOT."""
     buckets: NDArray[np.int64]
     """(buckets,) youngest slot of each chain, or NOBODY."""
     groups: NDArray[np.int64]
     """(groups, 3) oldest slot, youngest slot, number of slots."""
-    nodes: NDArray[np.int64]
-    """(frames, 5) payload ranges."""
+    nodes: Any
+    """(frames,) records of type NODE."""
+    free_slots: NDArray[np.int32]
+    """(frames,) a stack of free slots; a group's limit makes sure that it is never empty."""
+    free_nodes: NDArray[np.int32]
+    """(frames,) a stack of free nodes."""
     free: NDArray[np.int64]
-    """(2,) first free slot (linked by CHAIN) and first free node (linked by NEXT)."""
+    """(2,) how many slots and nodes are free: `free[SLOTS]`, `free[NODES]`."""
     counts: NDArray[np.int64]
     """(REASONS,) frames delivered so far by their `Reason`."""
     merged: NDArray[np.int64]
-    """(1,) frames that were merged into a held one so far."""
+    """(1,) frames delivered so far as a later segment of a merged one."""
     depth: int
     """Slots in a group before the oldest must go."""
     bucket_mask: int
@@ -82,40 +101,37 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
         slots, groups = buckets * depth, buckets
     table = GroTable(
         held=make_batch(make_pool(header=0), slots, 1),
-        slots=np.zeros((slots, SLOT_FIELDS), np.int64),
+        slots=np.zeros(slots, SLOT).view(np.recarray),
         buckets=np.full(buckets, NOBODY, np.int64),
-        groups=np.zeros((groups, 3), np.int64),
-        nodes=np.zeros((frames, 5), np.int64),
-        free=np.zeros(2, np.int64),
+        groups=np.full((groups, 3), NOBODY, np.int64),
+        nodes=np.zeros(frames, NODE).view(np.recarray),
+        free_slots=np.arange(slots - 1, -1, -1, dtype=np.int32),
+        free_nodes=np.arange(frames - 1, -1, -1, dtype=np.int32),
+        free=np.array([slots, frames], np.int64),
         counts=np.zeros(REASONS, np.int64),
         merged=np.zeros(1, np.int64),
         depth=depth,
         bucket_mask=buckets - 1,
         group_mask=groups - 1,
     )
-    table.slots[:, CHAIN] = [*range(1, slots), NOBODY]
-    table.nodes[:, NEXT] = [*range(1, frames), NOBODY]
-    table.groups[:, :HELD] = NOBODY
+    table.groups[:, HELD] = 0
     return table
 
 
 @inlined
-def find(table, mem, at, key, layout, bucket, network_offset, transport_offset):
+def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport_offset):
     """Return the held frame of the same flow as the one at `at`, or NOBODY.
 
     The same flow is the same hash, port, VLAN tag, link header, addresses, protocol and ports; for
     IPv6 also the same flow label and extension headers. `key` and `layout` hold what is no byte of
     the frame and where its headers lie (`gro_list_prepare` and the receive functions below it).
     """
-    slot = table.buckets[bucket]
+    slot = buckets[bucket]
     while slot >= 0:
-        if (
-            table.slots[slot, KEY] == key
-            and table.slots[slot, LAYOUT] == layout
-            and _same_flow(mem, at, table.slots[slot, AT], network_offset, transport_offset)
-        ):
+        held = slots[slot]
+        if held.key == key and held.layout == layout and _same_flow(mem, at, held.at, network_offset, transport_offset):
             return slot
-        slot = table.slots[slot, CHAIN]
+        slot = np.int64(held.chain)
     return slot
 
 
@@ -123,67 +139,76 @@ def find(table, mem, at, key, layout, bucket, network_offset, transport_offset):
 def _same_flow(mem, a, b, network_offset, transport_offset):
     if word32(mem, a + transport_offset) != word32(mem, b + transport_offset):  # ports
         return False
-    if network_offset == 14:
+    if network_offset == ethernet.LENGTH:
         if word64(mem, a) != word64(mem, b) or word64(mem, a + 6) != word64(mem, b + 6):
             return False
-    elif not same_bytes(mem, a, b, network_offset):
+    elif not _same_words(mem, a, b, network_offset):
         return False
     a += network_offset
     b += network_offset
     length = transport_offset - network_offset
-    if length == 20:
-        return word64(mem, a + 12) == word64(mem, b + 12)
+    if length == ipv4.LENGTH:
+        return word64(mem, a + ipv4.SOURCE) == word64(mem, b + ipv4.SOURCE)
     # Version and flow label, not traffic class; next header; addresses; extension headers.
     return (
         (load32(mem, a) ^ load32(mem, b)) & 0xF00FFFFF == 0
-        and mem[a + 6] == mem[b + 6]
-        and same_bytes(mem, a + 8, b + 8, length - 8)
+        and load16(mem, a + ipv6.NEXT_HEADER) >> 8 == load16(mem, b + ipv6.NEXT_HEADER) >> 8
+        and _same_words(mem, a + ipv6.SOURCE, b + ipv6.SOURCE, length - ipv6.SOURCE)
     )
 
 
 @inlined
-def link_slot(table, slot, bucket):
-    """Make a slot the youngest of its chain and of its group."""
-    slots = table.slots
-    group = bucket & table.group_mask
-    slots[slot, BUCKET] = bucket
-    slots[slot, CHAIN] = table.buckets[bucket]
-    table.buckets[bucket] = slot
-    older = table.groups[group, YOUNGEST]
-    slots[slot, OLDER] = older
-    slots[slot, YOUNGER] = NOBODY
-    if older >= 0:
-        slots[older, YOUNGER] = slot
-    else:
-        table.groups[group, OLDEST] = slot
-    table.groups[group, YOUNGEST] = slot
-    table.groups[group, HELD] += 1
+def _same_words(mem, a, b, length):
+    """Whether two ranges of an even length are equal; every header before a transport has one."""
+    k = 0
+    while k + 8 <= length:
+        if word64(mem, a + k) != word64(mem, b + k):
+            return False
+        k += 8
+    while k < length:
+        if load16(mem, a + k) != load16(mem, b + k):
+            return False
+        k += 2
+    return True
 
 
 @inlined
-def unlink_slot(table, slot):
-    """Take a slot out of its chain and its group, and free it."""
-    slots = table.slots
-    bucket = slots[slot, BUCKET]
-    group = bucket & table.group_mask
-    following = slots[slot, CHAIN]
-    before = table.buckets[bucket]
-    if before == slot:
-        table.buckets[bucket] = following
-    else:
-        while slots[before, CHAIN] != slot:
-            before = slots[before, CHAIN]
-        slots[before, CHAIN] = following
-    older = slots[slot, OLDER]
-    younger = slots[slot, YOUNGER]
+def link_slot(buckets, groups, slots, slot, bucket, group):
+    """Make a slot the youngest of its chain and of its group."""
+    held = slots[slot]
+    held.bucket = bucket
+    held.chain = buckets[bucket]
+    buckets[bucket] = slot
+    older = groups[group, YOUNGEST]
+    held.older = older
+    held.younger = NOBODY
     if older >= 0:
-        slots[older, YOUNGER] = younger
+        slots[older].younger = slot
     else:
-        table.groups[group, OLDEST] = younger
+        groups[group, OLDEST] = slot
+    groups[group, YOUNGEST] = slot
+    groups[group, HELD] += 1
+
+
+@inlined
+def unlink_slot(buckets, groups, slots, slot, group):
+    """Take a slot out of its chain and its group."""
+    held = slots[slot]
+    before = buckets[held.bucket]
+    if before == slot:
+        buckets[held.bucket] = held.chain
+    else:
+        while slots[before].chain != slot:
+            before = np.int64(slots[before].chain)
+        slots[before].chain = held.chain
+    older = np.int64(held.older)
+    younger = np.int64(held.younger)
+    if older >= 0:
+        slots[older].younger = younger
+    else:
+        groups[group, OLDEST] = younger
     if younger >= 0:
-        slots[younger, OLDER] = older
+        slots[younger].older = older
     else:
-        table.groups[group, YOUNGEST] = older
-    table.groups[group, HELD] -= 1
-    slots[slot, CHAIN] = table.free[FREE_SLOT]
-    table.free[FREE_SLOT] = slot
+        groups[group, YOUNGEST] = older
+    groups[group, HELD] -= 1
