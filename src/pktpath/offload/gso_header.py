@@ -222,7 +222,8 @@ def segment_header(mem, target, cut, k, length, payload_sum):
 def has_jumbo_header(mem, at):
     """Whether the IPv6 header at `at` is followed by a hop-by-hop header that holds a jumbo length alone (BIG TCP).
 
-    Source: `ipv6_has_hopopt_jumbo` (include/net/ipv6.h); such a header is left out of the segments.
+    Such a header is left out of the segments, also of a frame below 64 KiB, where the kernel
+    (`ipv6_has_hopopt_jumbo`, include/net/ipv6.h) does not look for it: RFC 2675 allows it in neither.
     """
     return (
         load8(mem, at + ipv6.NEXT_HEADER) == ipv6.HOP_BY_HOP

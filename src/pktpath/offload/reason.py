@@ -70,6 +70,15 @@ class Reason(IntEnum):
     NO_MEMORY = 37, "the pool had no chunk for the merged header"
     ALONE = 38, "no neighbour of its flow in this poll"
     GRO_OFF = 39, "rx-gro is off"
+    # IP fragments that were not put together; all of them pass as they are.
+    BAD_FRAGMENT = 40, "an IP fragment without payload, or not the last one and no multiple of 8 bytes"
+    DUPLICATE_FRAGMENT = 41, "an IP fragment that was already there"
+    OVERLAPPING_FRAGMENT = 42, "IP fragments of its datagram overlap or disagree about its end"
+    DATAGRAM_TOO_LONG = 43, "its IP fragments are longer than 65,535 bytes together"
+    FRAGMENT_ECN = 44, "congestion was marked on one IP fragment, and another one cannot carry the mark"
+    MISSING_FRAGMENT = 45, "an IP fragment of its datagram is not in this batch"
+    FRAGMENT_TIMEOUT = 46, "its datagram was not whole after 30 s, 60 s for IPv6"
+    TOO_MANY_DATAGRAMS = 47, "the table of datagrams is full"
 
 
 REASONS = len(Reason)

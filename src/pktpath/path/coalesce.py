@@ -6,21 +6,25 @@ capture ─ (reassembly) ─ GRO, poll by poll ─ undo records ─ checksums �
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_UDP, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
-from pktpath.offload.gro import flow_hash, gro_polls
+from pktpath.offload.flow_hash import flow_hash
+from pktpath.offload.gro import gro_polls
 from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
-from pktpath.offload.reassembly import make_reassembly_table, reassemble, reassemble_flush
+from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
 from pktpath.path.mss import learn, make_mss_table, segment_size
-from pktpath.path.undo import Records
+from pktpath.path.undo import BLOCK_TYPE, Records, marker
 from pktpath.path.undo_write import undo_records
-from pktpath.pool import NORMAL, chunk_address, chunk_alloc, chunk_put
+from pktpath.pool import NORMAL, chunk_alloc, chunk_put
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
-from pktpath.port.capture_types import ExtraOptions
+from pktpath.port.capture_types import Block, ExtraOptions
+from pktpath.port.pcapng_format import SECTION_HEADER
 
 _BATCH = 4096
 LARGEST_POLL = 1024
@@ -99,7 +103,9 @@ def coalesce_capture(
 
     """
     with (
-        open_capture(source, filter=expression or None, batch_size=_BATCH, recycle=True, align=(options.poll, options.flush_timeout)) as reader,
+        open_capture(
+            source, filter=expression or None, batch_size=_BATCH, recycle=True, align=(options.poll, options.flush_timeout)
+        ) as reader,
         create_capture(target, like=reader) as writer,
     ):
         return _Coalescer(reader, writer, options).run(progress, why)
@@ -114,48 +120,61 @@ class _Coalescer:
         self.features = int(FEATURES if options.udp else FEATURES & ~Feature.GRO_UDP_FWD)
         self.sizes = make_mss_table()
         self.result = Coalesced(undo=writer.format == "pcapng")
-        self.fragments = make_reassembly_table()
+        self.fragments = make_reassembly_table(_BATCH)
         self.records: Records | None = None
+        self.poll_of = np.zeros(_BATCH, np.int32)
 
     def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
         """Go through the capture once."""
         result = self.result
+        marked = False
         for item in self.reader.items():
             progress(self.reader.bytes_read)
             if not isinstance(item, Batch):
+                marked = marked and item.type != SECTION_HEADER
                 self.writer.write_block(item)
                 continue
+            if result.undo and not marked:
+                marked = True
+                self.writer.write_block(Block(BLOCK_TYPE, marker(big_endian=self.reader.big_endian), self.reader.big_endian))
+            before = result.frames
             merged = self._coalesce(item)
             if why is not None:
-                why(merged, result.frames - int(item.used[FRAMES]))
+                why(merged, before)
             release(merged)
         result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
-        result.warnings = self.reader.warnings
+        result.warnings = self.reader.warnings + self.writer.warnings
         return result
 
     def _coalesce(self, source: Batch) -> Batch:
         """Take one batch through the stages and write it; returns what was written."""
         options, result = self.options, self.result
         count = int(source.used[FRAMES])
-        scratch = chunk_alloc(source.pool, NORMAL)
+        scratch = take_chunk(source.pool, NORMAL)
         stage = self._reassemble(source) if options.reassemble else source
         flow_hash(stage, 0, int(stage.used[FRAMES]))
         merged = make_batch(source.pool, count, 2 * count)
         gro_polls(
-            stage, merged, self.table, RULES[options.rules], self.features, options.trust_partial, options.poll, options.flush_timeout
+            stage,
+            merged,
+            self.table,
+            RULES[options.rules],
+            self.features,
+            options.trust_partial,
+            options.poll,
+            options.flush_timeout,
+            self.poll_of,
         )
         if options.reassemble:
             name_originals(stage, merged)
-        records = undo_records(
-            source, merged, chunk_address(source.pool, scratch), RULES[DEFAULT_RULES], self.records.data if self.records else None
-        )
+        records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
             complete_merged(merged)
         self._count(merged, records, count)
         extra = ExtraOptions(records.data, records.addr, records.length) if result.undo else None
         self.writer.write(merged, extra)
-        chunk_put(source.pool, scratch)
+        put_chunk(source.pool, scratch)
         return merged
 
     def _reassemble(self, source: Batch) -> Batch:
@@ -163,7 +182,6 @@ class _Coalescer:
         count = int(source.used[FRAMES])
         whole = make_batch(source.pool, count, 2 * count)
         reassemble(source, whole, self.fragments)
-        reassemble_flush(whole, self.fragments)
         return whole
 
     def _count(self, merged: Batch, records: Records, read: int) -> None:
@@ -182,6 +200,18 @@ class _Coalescer:
             learn(merged, self.sizes)
             result.not_restorable += int(count_lost(merged, records.patched, self.sizes))
             result.out_of_place += int(count_moved(merged))
+
+
+@kernel
+def take_chunk(pool, chunk_class):
+    """Take a chunk."""
+    return chunk_alloc(pool, chunk_class)
+
+
+@kernel
+def put_chunk(pool, chunk):
+    """Give a chunk back."""
+    chunk_put(pool, chunk)
 
 
 @kernel

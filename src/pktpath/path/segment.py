@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pktpath.batch import FRAME_COLUMNS, FRAMES, Batch, make_batch, release
+from pktpath.features import Feature
+from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.mss import Basis, learn, make_mss_table
-from pktpath.path.segment_cut import COUNTS, Count, Wishes, cut_capture
+from pktpath.path.segment_cut import COUNTS, Count, Wishes, choose_sizes, put_in_order, replay, run_end, write_out
+from pktpath.path.undo import is_marker
 from pktpath.path.undo_read import make_plan, read_records, whole_groups
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
+from pktpath.port.capture_types import Block
+from pktpath.port.pcapng_format import SECTION_HEADER
 
 _BATCH = 4096
 _OUT = 16384
@@ -68,46 +73,101 @@ def segment_capture(
 
     """
     with (
-        open_capture(source, filter=expression or None, batch_size=_BATCH, header_chunks=_OUT, recycle=True, boundary=whole_groups) as reader,
+        open_capture(
+            source, filter=expression or None, batch_size=_BATCH, header_chunks=_OUT, recycle=True, boundary=whole_groups
+        ) as reader,
         create_capture(target, like=reader) as writer,
     ):
-        return _segment(reader, writer, Wishes(mtu, ufo, spread), progress)
+        return _Segmenter(reader, writer, Wishes(mtu, ufo, spread, recorded=False)).run(progress)
 
 
-def _segment(reader: CaptureReader, writer: CaptureWriter, wishes: Wishes, progress: Callable[[int], None]) -> Segmented:
-    counts = np.zeros(COUNTS, np.int64)
-    sizes = make_mss_table()
-    rules = RULES[DEFAULT_RULES]
-    plan = make_plan(_BATCH)
-    order, place = np.zeros(_OUT, np.int64), np.zeros(_OUT, np.int64)
-    out: Batch | None = None
-    result = Segmented()
-    for item in reader.items():
-        progress(reader.bytes_read)
-        if not isinstance(item, Batch):
-            writer.write_block(item)
-            continue
-        if out is None:
-            out = make_batch(item.pool, _OUT, 3 * _OUT)
-        out = out._replace(pool=item.pool)
-        ticks_per_second = np.array([interface.ticks_per_second for interface in reader.interfaces], np.int64)
-        result.frames += int(item.used[FRAMES])
-        read_records(item, plan)
-        learn(item, sizes)
-        done, total = 0, int(item.used[FRAMES])
+def _whole_groups(batch: Batch) -> int:
+    return int(whole_groups(batch))
+
+
+class _Segmenter:
+    """The stages of one run and what they keep between batches."""
+
+    def __init__(self, reader: CaptureReader, writer: CaptureWriter, wishes: Wishes) -> None:
+        self.reader, self.writer, self.wishes = reader, writer, wishes
+        self.counts = np.zeros(COUNTS, np.int64)
+        self.sizes = make_mss_table()
+        self.plan = make_plan(_BATCH)
+        self.basis = np.zeros(_BATCH, np.int64)
+        self.group, self.place, self.order = (np.zeros(_OUT, np.int64) for _ in range(3))
+        self.out: Batch | None = None
+        self.ticks_per_second = np.zeros(0, np.int64)
+        self.result = Segmented()
+
+    def run(self, progress: Callable[[int], None]) -> Segmented:
+        """Go through the capture once."""
+        for item in self.reader.items():
+            progress(self.reader.bytes_read)
+            if isinstance(item, Batch):
+                self._segment(item)
+            else:
+                self._pass(item)
+        counts, result = self.counts, self.result
+        result.super_frames = {basis.name.lower(): int(counts[basis]) for basis in Basis if basis and counts[basis]}
+        result.segments, result.cut_by_snaplen, result.refused, result.disordered = (
+            int(counts[count]) for count in (Count.SEGMENTS, Count.SNAPLEN, Count.REFUSED, Count.DISORDERED)
+        )
+        result.damaged_records = int(self.plan.damaged[0])
+        result.warnings = self.reader.warnings + self.writer.warnings
+        return result
+
+    def _pass(self, block: Block) -> None:
+        """Pass a block on; the mark that `coalesce` made in a section is for us."""
+        if is_marker(block.data):
+            self.wishes = self.wishes._replace(recorded=self.wishes.mtu == 0)
+            return
+        if block.type == SECTION_HEADER:
+            self.wishes = self.wishes._replace(recorded=False)
+        self.writer.write_block(block)
+
+    def _segment(self, batch: Batch) -> None:
+        """Cut the frames of a batch and write what they become, in the order of the originals."""
+        out = make_batch(batch.pool, _OUT, 3 * _OUT) if self.out is None else self.out._replace(pool=batch.pool)
+        self.out = out
+        self.ticks_per_second = np.array([interface.ticks_per_second for interface in self.reader.interfaces], np.int64)
+        total, done = int(batch.used[FRAMES]), 0
+        self.result.frames += total
+        read_records(batch, self.plan)
+        learn(batch, self.sizes)
+        choose_sizes(batch, self.plan, self.sizes, self.wishes, self.basis, self.counts)
         while done < total:
-            done = cut_capture(item, done, out, plan, sizes, wishes, rules, ticks_per_second, counts, order, place)
-            result.written += int(out.used[FRAMES])
-            reorder(out, order)
-            writer.write(out)
-            release(out)
-    result.super_frames = {basis.name.lower(): int(counts[basis]) for basis in Basis if basis and counts[basis]}
-    result.segments, result.cut_by_snaplen, result.refused, result.disordered = (
-        int(counts[count]) for count in (Count.SEGMENTS, Count.SNAPLEN, Count.REFUSED, Count.DISORDERED)
-    )
-    result.damaged_records = int(plan.damaged[0])
-    result.warnings = reader.warnings
-    return result
+            stop = int(run_end(batch, done, total, out, self.plan))
+            start = int(out.used[FRAMES])
+            if stop > done:
+                batch.used[FRAMES] = stop
+                stop = int(gso_segment(batch, done, out, int(Feature.SG), RULES[DEFAULT_RULES]))
+            elif write_out(batch, done, out, self.plan):
+                stop = done + 1
+            elif start == 0:  # more segments than an output holds
+                self.plan.flags[done] = 0
+                self.plan.damaged[0] += 1
+                continue
+            if stop == done:
+                self._write(out)
+                continue
+            self._replay(batch, done, stop, out, start)
+            done = stop
+        self._write(out)
+
+    def _replay(self, batch: Batch, first: int, last: int, out: Batch, start: int) -> None:
+        replay(
+            batch, first, last, out, start, self.plan, self.wishes, self.basis, self.ticks_per_second, self.counts,
+            self.group, self.place,
+        )  # fmt: skip
+
+    def _write(self, out: Batch) -> None:
+        """Write what is cut and empty the batch."""
+        count = int(out.used[FRAMES])
+        put_in_order(count, self.group, self.place, self.order, self.counts)
+        reorder(out, self.order)
+        self.writer.write(out)
+        self.result.written += count
+        release(out)
 
 
 def reorder(batch: Batch, order: np.ndarray) -> None:

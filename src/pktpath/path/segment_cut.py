@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, copy_descriptor
-from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
-from pktpath.offload.gso import segment_frame
 from pktpath.path.mss import DEFAULT_MTU, UNDO, WIRE_SIZE, segment_size
 from pktpath.path.undo import CUT, EXPLICIT, GROUP_START, PLACES, get_number, unfold
 from pktpath.path.undo_read import skip_bytes, start_of_segment
@@ -20,8 +18,6 @@ from pktpath.pool import HEADER, NO_CHUNK, NORMAL
 from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.parse import CUT as CUT_BY_SNAPLEN
 
-_FEATURES = int(Feature.SG)
-"""What a file can do: gather. Everything else, checksums too, is done before it."""
 _SECOND = 1_000_000_000
 _BETWEEN_FRAMES = 24
 """Bytes that an Ethernet link sends besides the frame: preamble 8, check sequence 4, gap 12."""
@@ -55,110 +51,116 @@ class Wishes(NamedTuple):
     """UDP super-frames become IP fragments, not datagrams."""
     spread: int
     """Bits a second by which segments follow each other; 0 leaves all at the time of their frame."""
+    recorded: bool
+    """The section holds undo records: a frame without one was not merged."""
 
 
 @kernel
-def cut_capture(batch, first, out, plan, sizes, wishes, rules, ticks_per_second, counts, order, place):
-    """Move and cut frames from `first` on; returns the first one that has to wait for an empty `out`.
-
-    `order` is filled with the row of `out` that stands at each place; `place` is room of the same
-    length. What went is gone from `batch`; when all went, the number of its frames is returned.
-    """
-    frames = batch.used[FRAMES]
-    group = np.int64(-1)
-    missing = np.int64(0)
-    for i in range(first, frames):
-        flags = np.int64(plan.flags[i]) if wishes.mtu == 0 else np.int64(0)
-        if group >= 0 and (flags & GROUP_START or not flags & PLACES):
-            _end_group(out, group, missing, counts, order, place)
-            group = np.int64(-1)
-        if flags & GROUP_START and 0 < plan.total[i] <= len(order):
-            if not _room_for(out, plan.total[i]):
-                return i
-            group, missing = out.used[FRAMES], plan.total[i]
-        start = out.used[FRAMES]
-        if not _cut_one(batch, i, out, plan, flags, sizes, wishes, rules, ticks_per_second, counts, place):
-            _end_group(out, group, missing, counts, order, place)
-            return i
-        for j in range(start, out.used[FRAMES]):
-            order[j] = j
-        missing -= out.used[FRAMES] - start
-        if group >= 0 and missing <= 0:
-            _end_group(out, group, missing, counts, order, place)
-            group = np.int64(-1)
-    _end_group(out, group, missing, counts, order, place)
-    batch.used[FRAMES] = 0
-    return frames
-
-
-@inlined
-def _room_for(out, frames):
-    """Whether so many frames fit whatever they are; an empty output is all the room there can be."""
-    used = out.used[FRAMES]
-    if used == 0:
-        return True
-    pool = out.pool
-    return (
-        used + frames <= len(out.head_addr)
-        and out.used[FRAGS] + 2 * frames <= len(out.frag_addr)
-        and frames <= pool.free_count[HEADER]
-        and frames <= pool.free_count[NORMAL]
-    )
-
-
-@inlined
-def _end_group(out, group, missing, counts, order, place):
-    """Put the frames from row `group` on into the order of their places, where these make one."""
-    if group < 0:
-        return
-    end = out.used[FRAMES]
-    whole = missing == 0
-    for j in range(group, end):
-        order[j] = -1
-    for j in range(group, end):
-        at = group + place[j]
-        if whole and 0 <= place[j] < end - group and order[at] < 0:
-            order[at] = j
-        else:
-            whole = False
-    if not whole:
-        counts[_DISORDERED] += 1
-        for j in range(group, end):
-            order[j] = j
-
-
-@inlined
-def _cut_one(batch, i, out, plan, flags, sizes, wishes, rules, ticks_per_second, counts, place):
-    """Move or cut frame `i`; False where there is no room for it now."""
-    start = out.used[FRAMES]
-    if flags & EXPLICIT:
-        if not _write_out(batch, i, out, plan):
-            return False
-        basis = UNDO
-    else:
-        basis = WIRE_SIZE
+def choose_sizes(batch, plan, sizes, wishes, basis, counts):
+    """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`."""
+    for i in range(batch.used[FRAMES]):
+        batch.origin[i] = i
+        if wishes.mtu > 0:
+            plan.flags[i] = 0
+            plan.segments[i] = 1
+        flags = np.int64(plan.flags[i])
+        basis[i] = WIRE_SIZE
+        if flags & (CUT | EXPLICIT):
+            basis[i] = UNDO
+        elif flags == 0 and not wishes.recorded:
+            basis[i] = _choose_size(batch, i, sizes, wishes, counts)
+            if basis[i] != WIRE_SIZE:
+                plan.segments[i] = (np.int64(batch.payload_len[i]) + udp.LENGTH) // max(batch.gso_size[i] & ~7, 1) + 1
         if flags & CUT:
-            basis = UNDO
             batch.gso_type[i] = plan.gso_type[i]
             batch.gso_size[i] = plan.gso_size[i]
-        elif plan.segments[i] == 1 or wishes.mtu > 0:
-            basis = _choose_size(batch, i, sizes, wishes, counts)
-        if not segment_frame(batch, i, out, _FEATURES, rules):
-            return False
-    end = out.used[FRAMES]
-    rate = np.int64(ticks_per_second[batch.in_port[i]])
-    if flags != 0:
-        _replay(batch, i, out, start, end, plan, flags, rate, place)
-    elif wishes.spread > 0:
-        _spread(out, start, end, wishes.spread, rate)
-    if basis == WIRE_SIZE:
-        counts[_PASSED] += 1
-    elif end - start > 1:
-        counts[basis] += 1
-        counts[_SEGMENTS] += end - start
-    else:
-        counts[_REFUSED] += 1
-    return True
+
+
+@kernel
+def run_end(batch, first, last, out, plan):
+    """Index up to which frames from `first` on can be cut into `out` in one go.
+
+    A run ends before a frame that is written out by its record, and before a group or a frame that may
+    not fit. A run of no frames means that `out` must be emptied first, or that frame `first` is written out.
+    """
+    pool = out.pool
+    room = min(len(out.head_addr) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
+    room = min(room, pool.free_count[HEADER], pool.free_count[NORMAL])
+    i = first
+    while i < last and not plan.flags[i] & EXPLICIT:
+        end = i + 1
+        needed = np.int64(plan.segments[i])
+        while plan.flags[i] & GROUP_START and end < last and plan.flags[end] & (PLACES | GROUP_START) == PLACES:
+            needed += plan.segments[end]
+            end += 1
+        if needed > room and (out.used[FRAMES] > 0 or i > first):
+            break
+        while i < end and not plan.flags[i] & EXPLICIT:
+            room -= plan.segments[i]
+            i += 1
+        if i < end:
+            break
+    return i
+
+
+@kernel
+def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second, counts, group, place):
+    """Finish what became of frames `first` to `last` (excluded), which stands in `out` from row `start` on.
+
+    `group` gets the number of frames of a group in its first row, else 0, and `place` each frame's place in it.
+    """
+    j = start
+    for i in range(first, last):
+        end = j + 1
+        while end < out.used[FRAMES] and out.origin[end] == out.origin[j]:
+            end += 1
+        for row in range(j, end):
+            group[row] = 0
+            place[row] = -1
+        rate = np.int64(ticks_per_second[batch.in_port[i]])
+        if plan.flags[i] != 0 and end - j == plan.segments[i]:
+            _replay(batch, i, out, j, end, plan, rate, place)
+            group[j] = plan.total[i]
+        elif wishes.spread > 0:
+            _spread(out, j, end, wishes.spread, rate)
+        if basis[i] == WIRE_SIZE:
+            counts[_PASSED] += 1
+        elif end - j > 1:
+            counts[basis[i]] += 1
+            counts[_SEGMENTS] += end - j
+        else:
+            counts[_REFUSED] += 1
+        j = end
+
+
+@kernel
+def put_in_order(count, group, place, order, counts):
+    """Fill `order`: which of `count` rows stands at each place. A group that is not whole keeps its order."""
+    j = 0
+    while j < count:
+        size = group[j]
+        order[j] = j
+        if size <= 0:
+            j += 1
+            continue
+        whole = size <= count - j
+        end = j + (size if whole else 1)
+        for at in range(j, end):
+            order[at] = -1
+        for row in range(j, end):
+            at = j + place[row]
+            whole = whole and 0 <= place[row] < size and (row == j or group[row] == 0)
+            whole = whole and order[at] < 0
+            if whole:
+                order[at] = row
+        if not whole:
+            counts[_DISORDERED] += 1
+            for row in range(j, end):
+                order[row] = row
+                if row > j and group[row] > 0:
+                    end = row
+                    break
+        j = end
 
 
 @inlined
@@ -183,15 +185,17 @@ def _choose_size(batch, i, sizes, wishes, counts):
 
 
 @inlined
-def _replay(batch, i, out, start, end, plan, flags, rate, place):
+def _replay(batch, i, out, start, end, plan, rate, place):
     """Give the segments of frame `i` what its record kept: places, times, options, header bytes."""
     mem = batch.pool.mem
+    flags = np.int64(plan.flags[i])
     at = plan.at[i]
     stop = plan.end[i]
     ticks = np.int64(batch.ticks[i])
     passed = np.int64(0)
     for j in range(start, end):
-        place[j], folded, at = start_of_segment(mem, at, stop, flags)
+        value, folded, at = start_of_segment(mem, at, stop, flags)
+        place[j] = value if flags & PLACES else -1
         delta = unfold(folded)
         ticks += delta
         passed += delta
@@ -236,8 +240,8 @@ def _spread(out, start, end, bits_per_second, rate):
         sent += out.frame_len[j] + _BETWEEN_FRAMES
 
 
-@inlined
-def _write_out(batch, i, out, plan):
+@kernel
+def write_out(batch, i, out, plan):
     """Make the frames that a record holds written out; their payload stays where it is. False without room."""
     mem = batch.pool.mem
     flags = np.int64(plan.flags[i])
@@ -258,6 +262,7 @@ def _write_out(batch, i, out, plan):
         length, at = get_number(mem, at, stop)
         tail, tail_len, at = skip_bytes(mem, at, stop)
         copy_descriptor(batch, i, out, j)
+        out.origin[j] = i
         out.head_addr[j], out.head_len[j], out.head_chunk[j] = head, head_len, NO_CHUNK
         out.frag_first[j], out.frag_count[j] = row, 2
         out.frag_addr[row], out.frag_len[row], out.frag_chunk[row] = payload, length, NO_CHUNK

@@ -20,11 +20,15 @@ section 3.5.1). A long record goes on in the next option.
                 EXPLICIT instead of patches: [length, bytes] of the head, payload length,
                 [length, bytes] of what follows the payload
 
+A custom block in front (type 0x40000BAD) says that frames without a record were not merged: they
+stay as they are, however long.
+
 Every number is a little-endian base-128 one (LEB128); signed ones are folded (0, -1, 1, -2 ...).
 A *group* is the smallest run of written frames that holds an unbroken run of original frames: only
 inside it can the order have changed. All of it is untrusted input when it is read.
 """
 
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +50,21 @@ MOST_IN_OPTION = 65520
 CUT, PLACES, GROUP_START, EXPLICIT = 1, 2, 4, 8
 WITHOUT_SIGN = (1 << 63) - 1
 """What makes a right shift of a signed value a logical one."""
+
+
+BLOCK_TYPE = 0x40000BAD
+"""Custom block, not to be copied when the capture changes."""
+
+
+def marker(*, big_endian: bool) -> bytes:
+    """Return the block that marks a section as written with undo records."""
+    order = ">" if big_endian else "<"
+    return struct.pack(f"{order}IIIII", BLOCK_TYPE, 20, ENTERPRISE, MAGIC, 20)
+
+
+def is_marker(data: bytes) -> bool:
+    """Whether a block is such a mark."""
+    return data in (marker(big_endian=False), marker(big_endian=True))
 
 
 class Records(NamedTuple):

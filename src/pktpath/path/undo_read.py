@@ -207,7 +207,7 @@ def _prove(batch, i, plan, at, end):
     head = np.int64(batch.payload_offset[i])
     left = np.int64(batch.frame_len[i]) - payload_at
     for _ in range(segments):
-        place, ticks, at = start_of_segment(mem, at, end, flags)
+        place, _ticks, at = start_of_segment(mem, at, end, flags)
         if flags & EXPLICIT:
             at, used = _prove_explicit(mem, at, end)
             left -= used

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pktpath.batch import FRAMES, GSO_UDP, Batch
 from pktpath.jit import inlined, kernel
 from pktpath.offload.gso_header import segment_header
-from pktpath.offload.gso_plan import cut_kind, plan_cut
+from pktpath.offload.gso_plan import plan_frame
 from pktpath.offload.rules import KernelRules
 from pktpath.path.undo import (
     CUT,
@@ -27,6 +27,7 @@ from pktpath.path.undo import (
     Records,
     fold_sign,
 )
+from pktpath.pool import chunk_address
 from pktpath.wire.checksum import sum_bytes
 from pktpath.wire.load import load8
 
@@ -44,13 +45,17 @@ def undo_records(
     Args:
         source: the frames as they were read.
         merged: what became of them; together its origins name every frame of `source` once.
-        scratch: address of 2 KiB of `source.pool.mem` for predicted headers.
+        scratch: a `NORMAL` chunk of the pool, for predicted headers.
         rules: the `KernelRules` by which `segment` will cut.
         data: room of an earlier call to use again.
+
     """
     count = len(merged.head_addr)
     records = Records(
-        np.zeros(_SMALLEST_DATA, np.uint8) if data is None else data, np.zeros(count, np.int64), np.zeros(count, np.int32)
+        np.zeros(_SMALLEST_DATA, np.uint8) if data is None else data,
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
     )
     while not write_records(source, merged, scratch, rules, records, np.zeros(2, np.int64)):
         records = records._replace(data=np.zeros(2 * len(records.data), np.uint8))
@@ -60,6 +65,7 @@ def undo_records(
 @kernel
 def write_records(source, merged, scratch, rules, records, cursor):
     """Fill `records` for every frame; False when `records.data` is too small."""
+    scratch = chunk_address(source.pool, scratch)
     first = np.int64(0)
     group = np.int64(0)
     count = merged.used[FRAMES]
@@ -141,7 +147,7 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
     ticks = np.int64(merged.ticks[j])
     records.patched[j] = 0
     # For a frame that is not merged the plan means nothing, and is not looked at.
-    cut = plan_cut(merged, j, max(cut_kind(merged, j), 0), rules)
+    _reason, cut = plan_frame(merged, j, rules)
     for k in range(segments):
         i = _origin(merged, j, k)
         head = np.int64(source.head_len[i]) if explicit else np.int64(source.payload_offset[i])

@@ -5,13 +5,15 @@ file, and the blocks between them; or a file. Formats: draft-ietf-opsawg-pcap, d
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from pktpath.batch import Batch
 from pktpath.port.capture_output import Output
 from pktpath.port.capture_reader import CaptureReader
+from pktpath.port.capture_scan import last_poll_end
 from pktpath.port.capture_source import CaptureSource
 from pktpath.port.capture_types import Block, CaptureError, ExtraOptions, Interface
 from pktpath.port.capture_writer import CaptureWriter
@@ -46,6 +48,7 @@ def open_capture(
     header_chunks: int | None = None,
     recycle: bool = True,
     align: tuple[int, int] | None = None,
+    boundary: Callable[[Batch], int] | None = None,
 ) -> CaptureReader:
     """Open a pcap or pcapng capture, plain or compressed by gzip or zstd, and read its first bytes.
 
@@ -55,11 +58,14 @@ def open_capture(
         batch_size: most frames in a batch.
         window: bytes of the file in memory at once, twice; grows where one record needs more.
         header_chunks: header chunks in the pool of each window, for who changes frames; 2 a frame without.
+            For each 8 of them there is one of 2 KiB.
         recycle: use memory again: a batch is valid until the next but one is asked for. Without,
             each batch stays valid for as long as it is held.
         align: (frames, nanoseconds): end batches only where a poll ends, after so many frames or
             at a pause above so many nanoseconds; polls are counted from the first frame of a batch.
             A block between packets, and the end of the file, end a poll too.
+        boundary: instead of `align`, a function of a batch: how many of its first frames may go now.
+            What stays is the start of the next batch; a full batch goes whatever it says.
 
     Raises:
         CaptureError: it cannot be opened, or is no capture, or the filter is wrong.
@@ -69,6 +75,8 @@ def open_capture(
     if align is not None and not 0 < align[0] <= batch_size:
         message = f"a poll of {align[0]} frames does not fit into a batch of {batch_size}"
         raise ValueError(message)
+    if align is not None:
+        boundary = partial(_last_poll_end, poll=align[0], gap=align[1])
     source = CaptureSource(target)
     try:
         return CaptureReader(
@@ -78,11 +86,15 @@ def open_capture(
             window=window,
             header_chunks=2 * batch_size if header_chunks is None else header_chunks,
             recycle=recycle,
-            align=align,
+            boundary=boundary,
         )
     except BaseException:
         source.close()
         raise
+
+
+def _last_poll_end(batch: Batch, poll: int, gap: int) -> int:
+    return int(last_poll_end(batch, poll, gap))
 
 
 def create_capture(

@@ -64,6 +64,16 @@ def _declared(batch, i, table):
 
 
 @inlined
+def _bytes_present(batch, i):
+    """Bytes that `_put_frame` copies, whatever `frame_len` says."""
+    length = np.int64(batch.head_len[i])
+    first = np.int64(batch.frag_first[i])
+    for row in range(first, first + batch.frag_count[i]):
+        length += batch.frag_len[row]
+    return length
+
+
+@inlined
 def _put_frame(batch, i, out, at):
     """Copy the head and the fragments of frame `i`; return where they end."""
     mem = batch.pool.mem
@@ -85,7 +95,7 @@ def pack_pcap(batch, state, out, table, big, by_timestamp):
     i = state[FRAME]
     state[CODE] = DONE
     while i < batch.used[FRAMES]:
-        length = np.int64(batch.frame_len[i])
+        length = _bytes_present(batch, i)
         if not _declared(batch, i, table):
             state[CODE] = UNDECLARED
             break
@@ -112,7 +122,7 @@ def pack_pcapng(batch, state, out, table, big, by_timestamp, extra):
     i = state[FRAME]
     state[CODE] = DONE
     while i < batch.used[FRAMES]:
-        length = np.int64(batch.frame_len[i])
+        length = _bytes_present(batch, i)
         own = np.int64(batch.option_len[i])
         more = np.int64(extra.length[i]) if i < len(extra.length) else np.int64(0)
         total = PACKET_HEADER + (length + 3 & ~3) + own + more + (4 if own + more > 0 else 0) + 4

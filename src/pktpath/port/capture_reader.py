@@ -1,6 +1,6 @@
 """Reading captures: formats, interfaces, blocks and what to say when a file lies or ends too early."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,6 @@ from pktpath.port.capture_scan import (
     PROBLEMS,
     SECTION,
     InterfaceTable,
-    last_poll_end,
 )  # fmt: skip
 from pktpath.port.capture_source import CaptureSource
 from pktpath.port.capture_types import Block, CaptureError, Interface
@@ -44,7 +43,7 @@ class CaptureReader:
         window: int,
         header_chunks: int,
         recycle: bool,
-        align: tuple[int, int] | None,
+        boundary: Callable[[Batch], int] | None,
     ) -> None:
         """Look at the first bytes and take nothing else."""
         self.file = source.label
@@ -60,7 +59,7 @@ class CaptureReader:
         """Byte order of the file, or of the present section."""
         self._source = source
         self._filter = Filter(filter_text) if filter_text else None
-        self._align = align
+        self._boundary = boundary
         self._window = Window(source, size=window, batch_size=batch_size, header_chunks=header_chunks, recycle=recycle)
         self._batch_size = batch_size
         self._base = 0
@@ -159,9 +158,9 @@ class CaptureReader:
 
     def _complete_frames(self) -> int:
         """Frames of the batch that can be delivered now: whole polls where those are asked for."""
-        if self._align is None:
+        if self._boundary is None:
             return self._window.frames
-        return int(last_poll_end(self._window.batch, *self._align))
+        return self._boundary(self._window.batch)
 
     def _deliver(self, count: int) -> Batch:
         self.frames += count

@@ -40,7 +40,7 @@ class Source(io.RawIOBase):
         self.bytes_read = 0
         self.size: int | None = None
         self._front = b""
-        self._fd = -1
+        self._poll: select.poll | None = None
         self._file: Any
         if isinstance(target, str | os.PathLike):
             self.label = "stdin" if target == STDIO else os.fspath(target)
@@ -63,7 +63,8 @@ class Source(io.RawIOBase):
         if stat.S_ISREG(mode):
             self.size = os.fstat(fd).st_size
             return
-        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         if stat.S_ISFIFO(mode):
             with contextlib.suppress(OSError):  # the user's share of pipe memory may be used up
                 fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
@@ -105,7 +106,7 @@ class Source(io.RawIOBase):
 
     def _more_waits(self) -> bool:
         """Whether a pipe holds more now; one read of a pipe returns at most what fits into it."""
-        return self._fd >= 0 and bool(select.select([self._fd], [], [], 0)[0])
+        return self._poll is not None and bool(self._poll.poll(0))
 
     def _take(self, view: memoryview) -> int:
         count = int(self._read(view) or 0)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pktpath.errors import BadInput
 from pktpath.wire.link import LINKTYPES, Link
 
 NANOSECONDS = 10**9
@@ -14,7 +15,7 @@ MAX_RECORD = 64 << 20
 DEFAULT_SNAPLEN = 262144
 
 
-class CaptureError(Exception):
+class CaptureError(BadInput):
     """A capture cannot be read or written any further; `str()` is one line."""
 
     def __init__(self, file: str, message: str, *, offset: int | None = None, field: str | None = None) -> None:

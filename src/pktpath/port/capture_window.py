@@ -116,7 +116,7 @@ class Window:
                 self._pools.append(pool)
                 self._delivered = False
                 return pool
-        pool = make_pool(window=self._size, header=self._header_chunks)
+        pool = make_pool(window=self._size, header=self._header_chunks, normal=self._header_chunks // 8)
         if self._recycle:
             self._pools.append(pool)
         self._delivered = False

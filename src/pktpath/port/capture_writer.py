@@ -46,6 +46,11 @@ class CaptureWriter:
         self._table = pack.grow_table(None, 8)
 
     @property
+    def format(self) -> str:
+        """"pcap" or "pcapng"."""
+        return "pcapng" if self._pcapng else "pcap"
+
+    @property
     def bytes_written(self) -> int:
         """Bytes written so far."""
         return self._output.written + int(self._state[pack.FILL])

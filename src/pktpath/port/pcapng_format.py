@@ -212,9 +212,7 @@ def build_interface(interface: Interface, *, big_endian: bool) -> bytes:
         if interface.offset:
             options += encode_option(IF_TSOFFSET, struct.pack("<q", interface.offset))
     if big_endian:
-        options = b"".join(
-            encode_option(code, _turned(code, value), big_endian=True) for code, value in each_option(options)
-        )
+        options = b"".join(encode_option(code, _turned(code, value), big_endian=True) for code, value in each_option(options))
     body = struct.pack(">HHI" if big_endian else "<HHI", interface.linktype & 0xFFFF, 0, interface.snaplen)
     return build_block(INTERFACE_DESCRIPTION, body + options + encode_option(END, b""), big_endian=big_endian)
 

@@ -10,6 +10,9 @@ from pktpath.jit import inlined
 from pktpath.wire import ipv4, ipv6
 from pktpath.wire.load import load8, load16, load32, word64
 
+_HALF = np.uint64(32)
+_LOW_HALF = np.uint64(0xFFFFFFFF)
+
 
 @inlined
 def fold(total):
@@ -30,18 +33,16 @@ def swap(total):
 def sum_bytes(mem, at, length):
     """Folded sum of `length` bytes, the first one the upper half of a word.
 
-    Whole words go in the machine's order, the low and the high halves in sums of their own:
-    the sum of the low halves is what the wrapping sum of all has beyond the high ones.
+    Whole words go in the machine's order, their low and high halves in sums of their own.
     """
-    everything = np.uint64(0)
+    low = np.uint64(0)
     high = np.uint64(0)
     words = length >> 3
     for k in range(words):
         word = word64(mem, at + k * 8)
-        everything += word
-        high += word >> np.uint64(32)
-    low = everything - (high << np.uint64(32))
-    total = swap(fold(np.int64(low & np.uint64(0xFFFFFFFF)) + np.int64(low >> np.uint64(32)) + np.int64(high)))
+        low += word & _LOW_HALF
+        high += word >> _HALF
+    total = swap(fold(np.int64(low) + np.int64(high)))
     k = words << 3
     while k + 2 <= length:
         total += load16(mem, at + k)

@@ -7,4 +7,8 @@ HOP_BY_HOP, ROUTING, FRAGMENT_HEADER, DESTINATION_OPTIONS = 0, 43, 44, 60
 FRAGMENT_LENGTH = 8
 FRAGMENT_OFFSET, FRAGMENT_ID = 2, 4
 """Inside the fragment header: offset (upper 13 bits, units of 8 bytes) with MF in bit 0; identification."""
+FRAGMENT_PLACE = 0xFFF9
+"""Offset and MF: 0 in a fragment that is the whole packet (RFC 6946)."""
+SEGMENTS_LEFT = 3
+"""Inside the routing header."""
 JUMBO_OPTION = 0xC2

@@ -1,0 +1,60 @@
+"""A head of one's own: before headers are written, they are copied out of shared or read-only memory."""
+
+from pktpath.batch import FRAGS
+from pktpath.jit import inlined
+from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_put
+from pktpath.wire.load import copy_bytes
+
+
+@inlined
+def private_head(batch, i, keep):
+    """Make the first `keep` bytes of frame `i` its own to write, and say whether that worked.
+
+    A head that nobody shares stays as it is. Otherwise `keep` bytes go to a fresh chunk, `HEADROOM`
+    behind its start, and the rest of the old head becomes the first fragment: no payload is copied.
+    False, with the frame unchanged, when the head is shorter, or the pool or the fragment table is full.
+    """
+    pool = batch.pool
+    old = batch.head_chunk[i]
+    if old >= 0 and pool.refs[old] == 1:
+        return keep <= batch.head_len[i]
+    rest = batch.head_len[i] - keep
+    count = batch.frag_count[i]
+    rows = batch.used[FRAGS]
+    chunk_class = chunk_class_for(keep)
+    if rest < 0 or chunk_class < 0 or (rest > 0 and rows + count + 1 > len(batch.frag_addr)):
+        return False
+    chunk = chunk_alloc(pool, chunk_class)
+    if chunk == NO_CHUNK:
+        return False
+    at = chunk_address(pool, chunk) + HEADROOM
+    copy_bytes(pool.mem, at, batch.head_addr[i], keep)
+    if rest > 0:
+        _put_before(batch, i, batch.head_addr[i] + keep, rest, old)
+    else:
+        chunk_put(pool, old)
+    batch.head_addr[i] = at
+    batch.head_len[i] = keep
+    batch.head_chunk[i] = chunk
+    return True
+
+
+@inlined
+def _put_before(batch, i, at, length, chunk):
+    """Make a range the first fragment of frame `i`; its rows move to the end of the table."""
+    first = batch.frag_first[i]
+    count = batch.frag_count[i]
+    rows = batch.used[FRAGS]
+    for k in range(count):
+        batch.frag_addr[rows + 1 + k] = batch.frag_addr[first + k]
+        batch.frag_len[rows + 1 + k] = batch.frag_len[first + k]
+        batch.frag_chunk[rows + 1 + k] = batch.frag_chunk[first + k]
+        batch.frag_origin[rows + 1 + k] = batch.frag_origin[first + k]
+        batch.frag_chunk[first + k] = NO_CHUNK
+    batch.frag_addr[rows] = at
+    batch.frag_len[rows] = length
+    batch.frag_chunk[rows] = chunk
+    batch.frag_origin[rows] = batch.origin[i]
+    batch.frag_first[i] = rows
+    batch.frag_count[i] = count + 1
+    batch.used[FRAGS] = rows + count + 1

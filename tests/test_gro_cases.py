@@ -1,0 +1,78 @@
+"""The text cases, at every rules version, and at 6.18 against the running kernel."""
+
+import platform
+
+import numpy as np
+import pytest
+from support.caseio import Case, read_cases
+from support.kernel_fixture import kernel_gro  # noqa: F401  a fixture
+from support.kernel_gro import LINEAR
+from support.vnet import vnet_hdr
+
+from pktpath.batch import Batch
+from pktpath.offload.gro import gro
+from pktpath.offload.reason import Reason
+from pktpath.offload.rules import RULES
+from pktpath.port.memory import load, unload
+
+CASES = read_cases("gro/selftest") + read_cases("gro/rules")
+EACH = pytest.mark.parametrize(("case", "family"), [(c, f) for c in CASES for f in c.families], ids=lambda v: getattr(v, "name", f"v{v}"))
+SELFTEST_NAMES = 33
+
+
+def delivered(case: Case, family: int, version: str) -> list[tuple[Batch, int]]:
+    batches = [gro(load(frames), RULES[version]) for frames in case.polls(family)]
+    return [(batch, i) for batch in batches for i in range(int(batch.used[0]))]
+
+
+def described(batch: Batch, i: int) -> dict[str, str]:
+    transport = int(batch.head_addr[i] + batch.transport_offset[i])
+    return {
+        "len": str(batch.payload_len[i]),
+        "segs": str(batch.gso_segs[i]),
+        "reason": Reason(batch.reason[i]).word,
+        "sport": str(int.from_bytes(batch.pool.mem[transport : transport + 2].tobytes())),
+    }
+
+
+@pytest.mark.parametrize("version", RULES)
+@EACH
+def test_case(case: Case, family: int, version: str) -> None:
+    frames = [described(*frame) for frame in delivered(case, family, version)]
+    expected = case.expected(version)
+    assert [{name: frame[name] for name in want} for frame, want in zip(frames, expected, strict=True)] == expected
+
+
+def test_every_selftest_case_is_there() -> None:
+    names = {case.name.removesuffix("_v6") for case in read_cases("gro/selftest")}
+    assert len(names) == SELFTEST_NAMES
+
+
+@pytest.mark.oracle
+@EACH
+def test_case_against_the_kernel(case: Case, family: int, kernel_gro) -> None:  # noqa: F811
+    if not platform.release().startswith("6.18"):
+        pytest.skip(f"the rules of 6.18 are judged by 6.18, this is {platform.release()}")
+    theirs = [frame for poll in case.polls(family) for frame in kernel_gro.run(poll)]
+    batches = [gro(load(poll), RULES["6.18"]) for poll in case.polls(family)]
+    ours = [frame for batch in batches for frame in as_kernel_tells(batch)]
+    assert ours == theirs
+
+
+def as_kernel_tells(batch: Batch) -> list[tuple[tuple[int, ...], bytes]]:
+    """Return vnet_hdr and bytes of each frame, the linear length cut where the TAP driver cuts it."""
+    told = []
+    for i, data in enumerate(unload(batch)):
+        flags, kind, linear, *rest = vnet_hdr(batch, i)
+        told.append(((flags, kind, min(linear, LINEAR), *rest), data))
+    return told
+
+
+def test_merged_payload_is_not_copied() -> None:
+    batch = load(CASES[0].polls(4)[0])
+    merged = gro(batch)
+    rows = slice(int(merged.frag_first[0]), int(merged.frag_first[0] + merged.frag_count[0]))
+    assert list(merged.frag_addr[rows]) == [54, 154 + 54]
+    assert list(merged.frag_origin[rows]) == [0, 1]
+    assert np.all(merged.frag_chunk[rows] == -1)
+    assert merged.head_chunk[0] >= 0

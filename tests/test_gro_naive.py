@@ -1,0 +1,222 @@
+"""The compiled kernel and its naive twin deliver the same frames, in the same order, for the same reasons."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.craft import Packet
+from support.hostile import hostile_round
+from support.naive_gro import Arrival, Delivery, NaiveGro
+
+from pktpath.batch import (
+    CHECKSUM_BAD,
+    CHECKSUM_NONE,
+    CHECKSUM_PARTIAL,
+    CHECKSUM_UNNECESSARY,
+    GSO_TCP_ACCECN,
+    GSO_TCP_ECN,
+    GSO_TCP_FIXEDID,
+    Batch,
+    frame_bytes,
+    make_batch,
+)
+from pktpath.features import Feature
+from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, gro_flush, gro_polls, gro_receive, make_gro_table, poll_numbers
+from pktpath.offload.reason import Reason
+from pktpath.offload.rules import RULES
+from pktpath.port.memory import load
+from pktpath.wire.checksum import sum_bytes
+from pktpath.wire.link import Link
+from pktpath.wire.parse import parse
+
+CHECKED = {"none": CHECKSUM_NONE, "good": CHECKSUM_UNNECESSARY, "bad": CHECKSUM_BAD, "partial": CHECKSUM_PARTIAL}
+CHECKED_NAMES = {int(number): name for name, number in CHECKED.items()}
+COOKED = {"SLL": bytes(14), "SLL2": b"", "NULL": b"", "LOOP": b"", "RAW": b""}
+
+
+def batch_of(arrivals: list[Arrival]) -> Batch:
+    batch = load([arrival.data for arrival in arrivals])
+    for i, arrival in enumerate(arrivals):
+        batch.link[i] = Link[arrival.link]
+        batch.in_port[i] = arrival.in_port
+        batch.hash[i] = arrival.hash
+        if arrival.tag:
+            batch.vlan_proto[i], batch.vlan_tci[i] = arrival.tag
+        batch.ip_summed[i] = CHECKED[arrival.checked]
+        batch.wire_len[i] = max(arrival.wire_len, len(arrival.data))
+        batch.gso_size[i] = arrival.gso_size
+    parse(batch, 0, len(arrivals))
+    return batch
+
+
+def told(out: Batch) -> list[Delivery]:
+    deliveries = []
+    for i in range(int(out.used[0])):
+        rows = range(int(out.frag_first[i]), int(out.frag_first[i] + out.frag_count[i]))
+        merged = len(rows) > 0
+        kind = int(out.gso_type[i])
+        deliveries.append(
+            Delivery(
+                frame_bytes(out, i), Reason(out.reason[i]).word, CHECKED_NAMES[int(out.ip_summed[i])],
+                int(out.gso_segs[i]), int(out.gso_size[i]) if merged else 0, bool(kind & GSO_TCP_FIXEDID),
+                bool(kind & (GSO_TCP_ECN | GSO_TCP_ACCECN)), tuple(int(out.frag_origin[row]) for row in rows) or (int(out.origin[i]),),
+            )
+        )  # fmt: skip
+    return deliveries
+
+
+def relinked(rng: random.Random, frame: bytes, link: str) -> bytes:
+    """Put what follows an Ethernet header behind another link header."""
+    if link == "ETHERNET":
+        return frame
+    ethertype, rest = frame[12:14], frame[14:]
+    if link == "SLL":
+        return bytes(13) + bytes([rng.choice((0, 0, 1))]) + ethertype + rest
+    if link == "SLL2":
+        return ethertype + bytes(18) + rest
+    if link == "RAW":
+        return rest
+    family = {b"\x08\x00": 2, b"\x86\xdd": rng.choice((10, 30))}.get(ethertype, 99)
+    return family.to_bytes(4, rng.choice(("big", "little")) if link == "NULL" else "big") + rest
+
+
+def hostile_arrivals(seed: int, most: int) -> list[Arrival]:
+    """Return a hostile round on ports that do more than a TAP does."""
+    rng = random.Random(seed ^ 0x5EED)
+    link = rng.choice(("ETHERNET", "ETHERNET", "ETHERNET", *COOKED))
+    strange = rng.choice((0.0, 0.0, 0.05))
+    hashes = rng.choice(([0], [0], [3, 11, 11, 4, 0xFFFFFFFF]))
+    tagged = rng.choice((0, 0, 1, 2))
+    arrivals = []
+    for frame in hostile_round(seed, most):
+        data = relinked(rng, frame, link)
+        if tagged and link == "ETHERNET":
+            tci = rng.choice((5, 5, 5, 5, 5, 6))
+            data = frame[:12] + b"\x88\xa8\0\1" * (tagged - 1) + b"\x81\0" + tci.to_bytes(2) + frame[12:]
+        arrival = Arrival(data, link, hash=hashes[frame[-1] % len(hashes)] if len(hashes) > 1 else 0)
+        if rng.random() < strange:
+            arrival.in_port = 1
+        if rng.random() < strange:
+            arrival.tag = rng.choice(((0x8100, 1), (0x88A8, 1), (0x8100, 2)))
+        if rng.random() < strange:
+            arrival.checked = rng.choice(("good", "bad", "partial"))
+        if rng.random() < strange:
+            arrival.wire_len = len(data) + 1
+        if rng.random() < strange / 2:
+            arrival.gso_size = 100
+        arrivals.append(arrival)
+    return arrivals
+
+
+def both(arrivals: list[Arrival], version: str, *, unlimited: bool, udp: bool, trust: bool) -> tuple[list[Delivery], list[Delivery]]:
+    rules = RULES[version]
+    twin = NaiveGro(rules, depth=None if unlimited else 8, udp=udp, trust_partial=trust)
+    for number, arrival in enumerate(arrivals):
+        twin.receive(arrival, number)
+    batch = batch_of(arrivals)
+    count = len(arrivals)
+    out = make_batch(batch.pool, count, count)
+    table = make_gro_table(depth=UNLIMITED, frames=count) if unlimited else make_gro_table(frames=count)
+    features = DEFAULT_FEATURES if udp else DEFAULT_FEATURES & ~Feature.GRO_UDP_FWD
+    gro_receive(batch, 0, count, out, table, rules, int(features), trust)
+    gro_flush(out, table, rules)
+    ours = told(out)
+    check_accounts(arrivals, batch, out, table)
+    return ours, twin.flush()
+
+
+def check_accounts(arrivals, batch, out, table) -> None:
+    """Nothing is lost in the books: counters, chunks, free lists, sums of payload."""
+    assert int(table.counts.sum()) == int(out.used[0])
+    assert int(table.counts.sum() + table.merged[0]) == len(arrivals)
+    assert list(table.free) == [len(table.slots), len(table.nodes)]
+    assert len(set(table.free_nodes.tolist())) == len(table.nodes)
+    assert np.all(table.buckets == -1)
+    merged = [i for i in range(int(out.used[0])) if out.frag_count[i]]
+    assert int(out.pool.refs.sum()) == len(merged)
+    for i in merged:
+        known = int(out.payload_sum[i])
+        if known >= 0:
+            payload = frame_bytes(out, i)[int(out.payload_offset[i]) :]
+            assert known % 0xFFFF == int(sum_bytes(np.frombuffer(payload + b"\0", np.uint8), 0, len(payload))) % 0xFFFF
+
+
+@pytest.mark.parametrize("version", RULES)
+@pytest.mark.parametrize("unlimited", [False, True], ids=["kernel", "unlimited"])
+def test_twin_on_hostile_rounds(version: str, unlimited: bool) -> None:
+    for seed in range(150):
+        ours, theirs = both(hostile_arrivals(seed, 40), version, unlimited=unlimited, udp=seed % 5 > 0, trust=seed % 3 == 0)
+        assert ours == theirs, f"seed {seed}"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from([0x10, 0x18, 0x90, 0x11, 0x50]), st.integers(-1, 1), st.sampled_from([0, 1])),
+        min_size=1,
+        max_size=12,
+    ),
+    st.sampled_from(list(RULES)),
+    st.booleans(),
+)
+def test_twin_on_short_trains(steps, version: str, unlimited: bool) -> None:
+    """Small enough that Hypothesis can shrink a disagreement to the few frames that matter."""
+    sequence, identity = [100] * 3, [7] * 3
+    arrivals = []
+    for flow, length, flags, jump, step in steps:
+        packet = Packet(sport=flow, payload=b"x" * length, seq=sequence[flow] + jump // 2, id=identity[flow], flags=flags, df=flow > 0)
+        arrivals.append(Arrival(packet.frame()))
+        sequence[flow] += length
+        identity[flow] += step
+    ours, theirs = both(arrivals, version, unlimited=unlimited, udp=True, trust=False)
+    assert ours == theirs
+
+
+def test_polls_end_by_count_by_gap_and_with_the_batch() -> None:
+    frames = [Packet(payload=b"y" * 10, seq=100 + 10 * k).frame() for k in range(10)]
+    batch = load(frames, timestamps=[0, 10, 20, 30, 40, 50, 500, 510, 520, 530])
+    out = make_batch(batch.pool, 10, 10)
+    numbers = poll_numbers(out)
+    table = make_gro_table()
+    gro_polls(batch, out, table, RULES["6.18"], int(DEFAULT_FEATURES), False, 4, 100, numbers)
+    assert [int(segs) for segs in out.gso_segs[: out.used[0]]] == [4, 2, 4]
+    assert [int(number) for number in numbers[: out.used[0]]] == [0, 1, 2]
+    assert list(batch.used) == [0, 0]
+
+
+def test_a_held_frame_outlives_its_batch() -> None:
+    first = load([Packet(payload=b"y" * 10).frame(), Packet(payload=b"z" * 10, seq=110).frame()])
+    out = make_batch(first.pool, 2, 4)
+    table = make_gro_table()
+    rules = RULES["6.18"]
+    gro_receive(first, 0, 1, out, table, rules, int(DEFAULT_FEATURES), False)
+    gro_receive(first, 1, 2, out, table, rules, int(DEFAULT_FEATURES), False)
+    assert out.used[0] == 0
+    gro_flush(out, table, rules)
+    assert frame_bytes(out, 0).endswith(b"y" * 10 + b"z" * 10)
+
+
+def test_gro_off_passes_everything() -> None:
+    batch = load([Packet(payload=b"y").frame()] * 3)
+    out = make_batch(batch.pool, 3, 3)
+    table = make_gro_table()
+    gro_receive(batch, 0, 3, out, table, RULES["6.18"], int(Feature.NONE), False)
+    assert [Reason(reason) for reason in out.reason[:3]] == [Reason.GRO_OFF] * 3
+
+
+def test_without_a_header_chunk_nothing_merges_and_nothing_is_lost() -> None:
+    batch = load([Packet(payload=b"y" * 10, seq=100 + 10 * k).frame() for k in range(3)])
+    batch.pool.free_count[:] = 0
+    out = make_batch(batch.pool, 3, 3)
+    table = make_gro_table()
+    gro_receive(batch, 0, 3, out, table, RULES["6.18"], int(DEFAULT_FEATURES), False)
+    gro_flush(out, table, RULES["6.18"])
+    assert [Reason(reason) for reason in out.reason[:3]] == [Reason.ALONE, Reason.NO_MEMORY, Reason.NO_MEMORY]
+
+
+def test_a_table_that_cannot_be() -> None:
+    for shape in ({"buckets": 6}, {"depth": -1}, {"frames": 0}):
+        with pytest.raises(ValueError, match="power of two"):
+            make_gro_table(**shape)
