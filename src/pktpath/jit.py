@@ -1,8 +1,8 @@
 """How compiled code is made: one decorator, one private cache.
 
 Numba's cache does not see a change in another file, so the cache directory is named by a hash
-of every source that may reach a kernel and by numba's version; it is private (0700) because numba loads pickles
-from it. Importing this module costs the import of numba: only rooms with kernels import it.
+of every source that may reach a kernel and by numba's version; it is private (0700) because numba
+loads pickles from it. Importing this module costs the import of numba: only rooms with kernels import it.
 """
 
 import hashlib
