@@ -138,12 +138,13 @@ def frame_lengths(plan: Plan) -> Columns:
     return ethernet.LENGTH + network + transport + plan.length
 
 
-def frames(plan: Plan, *, header: int = 0, normal: int = 0) -> Batch:
+def frames(plan: Plan, *, header: int = 0, normal: int = 0, start: int = 0) -> Batch:
     """Write the frames of a plan and return them parsed, as one batch.
 
     The frames lie in the window of a new pool, in order and end to end: nothing may write there.
     `hash` is set as a device would, differently for each direction of each flow; checksums are
-    right and not yet verified. `header` and `normal` chunks are for the stages to come.
+    right and not yet verified. `header` and `normal` chunks are for the stages to come. Time begins
+    after `start` nanoseconds.
     """
     count = len(plan.flow)
     lengths = frame_lengths(plan)
@@ -152,7 +153,7 @@ def frames(plan: Plan, *, header: int = 0, normal: int = 0) -> Batch:
     pool = make_pool(window=repeats * _PATTERN + int(lengths.sum()), header=header, normal=normal)
     batch = make_batch(pool, max(count, 1))
     _write_pattern(pool, repeats)
-    time = np.cumsum((lengths + 24) * 8) // _GIGABITS  # preamble, frame check sequence, gap
+    time = start + np.cumsum((lengths + 24) * 8) // _GIGABITS  # preamble, frame check sequence, gap
     write_frames(pool.mem, address, plan)
 
     batch.head_addr[:count] = address

@@ -14,22 +14,28 @@ def flow_hash(batch, first, last):
     Equal for all frames of a flow and direction, IP fragments apart; 0 for what is not IP. It is no
     Toeplitz hash (see `offload.rss` for what a device computes) and no defence against chosen ports.
     """
-    mem = batch.pool.mem
     for i in range(first, last):
-        network = batch.network[i]
-        batch.hash[i] = 0
-        if network == 0:
-            continue
-        at = batch.head_addr[i] + batch.network_offset[i]
-        start, end = (ipv4.SOURCE, ipv4.LENGTH) if network == 4 else (ipv6.SOURCE, ipv6.LENGTH)
-        protocol = np.int64(batch.protocol[i])
-        value = protocol + 1
-        for k in range(start, end, 4):
-            value = _mix(value, load32(mem, at + k))
-        transport = batch.transport_offset[i]
-        if transport > 0 and (protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL):
-            value = _mix(value, load32(mem, batch.head_addr[i] + transport))
-        batch.hash[i] = value
+        hash_frame(batch, i)
+
+
+@inlined
+def hash_frame(batch, i):
+    """Fill `hash` of frame `i` (see `flow_hash`)."""
+    mem = batch.pool.mem
+    network = batch.network[i]
+    batch.hash[i] = 0
+    if network == 0:
+        return
+    at = batch.head_addr[i] + batch.network_offset[i]
+    start, end = (ipv4.SOURCE, ipv4.LENGTH) if network == 4 else (ipv6.SOURCE, ipv6.LENGTH)
+    protocol = np.int64(batch.protocol[i])
+    value = protocol + 1
+    for k in range(start, end, 4):
+        value = _mix(value, load32(mem, at + k))
+    transport = batch.transport_offset[i]
+    if transport > 0 and (protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL):
+        value = _mix(value, load32(mem, batch.head_addr[i] + transport))
+    batch.hash[i] = value
 
 
 @inlined

@@ -1,0 +1,198 @@
+"""What every bench shares: rows, turns, one core, and the clock for compiled code."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.jit import JIT_DISABLED, inlined, kernel
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a bench."""
+
+    case: str
+    pktpath: float
+    """Our figure, in `unit`."""
+    peer: float | None
+    """The peer's figure, None where there is no peer to ask: `note` then says why."""
+    unit: str
+    """`ns/frame` and the like: less is better. `GB/s` and the like: more is better."""
+    goal: float | None = None
+    """What `ratio` shall reach at least."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further figures by name."""
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster than the peer pktpath is."""
+        if self.peer is None:
+            return None
+        return self.peer / self.pktpath if self.unit.startswith("ns") else self.pktpath / self.peer
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as the commands print it."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in ("case", "pktpath", "peer", "unit", "ratio")}
+        if self.goal is not None:
+            row["goal"] = self.goal
+        return row | self.more | ({"note": self.note} if self.note else {})
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a bench takes."""
+
+    turns: int
+    """Measurements of each side; the median counts."""
+    frames: int
+    """Frames, roughly, in one measurement."""
+    capture_bytes: int
+    """Size of the capture that `files` works on."""
+
+
+FULL = Effort(turns=11, frames=200_000, capture_bytes=1_000_000_000)
+QUICK = Effort(turns=3, frames=5_000, capture_bytes=20_000_000)
+
+
+Side = Callable[[], float]
+"""Measures once and returns the figure."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One side's turns."""
+
+    median: float
+    best: float
+
+
+def take_turns(turns: int, *sides: Side) -> list[Timing]:
+    """Call each side once to warm up, then all of them `turns` times in turn; return what they measured."""
+    for side in sides:
+        side()
+    measured = [[side() for side in sides] for _ in range(turns)]
+    return [Timing(statistics.median(values), min(values)) for values in zip(*measured, strict=True)]
+
+
+@contextmanager
+def one_core() -> Iterator[int]:
+    """Keep this process, and what it starts, on the last core that it may use; yield that core."""
+    before = os.sched_getaffinity(0)
+    core = max(before)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def clock_rate() -> float:
+    """Return the cycles in a nanosecond of this core's time stamp counter, 0 where the kernel does not say."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("cpu MHz"):
+                return float(line.split(":")[1]) / 1000
+    except (OSError, ValueError):
+        pass
+    return 0.0
+
+
+# The clock: one pointer to a struct timespec, which compiled code hands to the C library.
+
+if JIT_DISABLED:
+
+    def now(timespec):
+        """Nanoseconds of the monotonic clock."""
+        return time.monotonic_ns()
+
+else:
+    from numba import types
+
+    _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+    _MONOTONIC = time.CLOCK_MONOTONIC
+
+    @inlined
+    def now(timespec):
+        """Nanoseconds of the monotonic clock; `timespec` is an int64 array of two."""
+        _clock_gettime(_MONOTONIC, timespec.ctypes.data)
+        return timespec[0] * 1_000_000_000 + timespec[1]
+
+
+@kernel
+def _time_nothing(timespec, times):
+    for run in range(len(times)):
+        start = now(timespec)
+        times[run] = now(timespec) - start
+
+
+def make_timespec() -> NDArray[np.int64]:
+    """Return what `now` needs."""
+    return np.zeros(2, np.int64)
+
+
+def clock_cost() -> float:
+    """Return the nanoseconds that an empty measurement shows, to take off the others."""
+    times = np.zeros(10_001, np.int64)
+    _time_nothing(make_timespec(), times)
+    return float(np.median(times))
+
+
+# The record: what was measured, on what, as Markdown.
+
+
+def as_markdown(rows: list[Row], *, date: str, peer: str) -> str:
+    """Return a page with the machine and one table."""
+    lines = [
+        "# Results of `pktpath bench`",
+        "",
+        f"{date}; {machine()}; {peer}. One core, one run: pktpath and its peer take turns, medians.",
+        "A ratio above 1 says that pktpath is faster; `make bench` writes this page anew.",
+        "",
+        "| case | pktpath | peer | unit | ratio | goal | more |",
+        "| --- | ---: | ---: | --- | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        goal = "" if row.goal is None else f"{row.goal:g} {'reached' if (row.ratio or 0) >= row.goal else 'missed'}"
+        more = ", ".join(
+            [f"{name} {short(value)}" for name, value in row.more.items() if value is not None] + [row.note] * bool(row.note)
+        )
+        cells = [row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal, more]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def short(value: Any) -> str:
+    """Return a figure with three digits that count, or a dash for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
+
+
+def machine() -> str:
+    """Return processor, kernel and versions in one line."""
+    import platform
+    from importlib.metadata import version
+
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    rate = clock_rate()
+    clock = f" at {rate:.1f} GHz" if rate else ""
+    parts = [f"{model}{clock}", f"Linux {platform.release()}", f"Python {platform.python_version()}"]
+    return ", ".join([*parts, f"numba {version('numba')}", f"numpy {version('numpy')}"])
