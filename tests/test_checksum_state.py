@@ -5,8 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from support.checksum_frames import KINDS, MACS, header_of, ipv4_packet, ipv6_packet, mutated, random_frame, scatter, sealed
-from support.naive_checksum import judge
 
 from pktpath.batch import CHECKSUM_BAD, CHECKSUM_NONE, CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAMES, release
 from pktpath.jit import JIT_DISABLED, kernel
@@ -14,6 +12,8 @@ from pktpath.offload.checksum import ChecksumState, classify, complete, partial_
 from pktpath.pool import make_pool
 from pktpath.port.memory import load, unload
 from pktpath.wire.parse import parse
+from support.checksum_frames import KINDS, MACS, header_of, ipv4_packet, ipv6_packet, mutated, random_frame, scatter, sealed
+from support.naive_checksum import judge
 
 ROUNDS = 40 if JIT_DISABLED else 2000
 

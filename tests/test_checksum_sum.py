@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.naive_checksum import add
 
 from pktpath.jit import JIT_DISABLED, kernel
 from pktpath.wire.checksum import fold, sum_bytes, swap
+from support.naive_checksum import add
 
 
 @kernel

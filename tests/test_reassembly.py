@@ -5,8 +5,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from support.fragment_frames import TAG, cut, datagram, hostile_stream, piece, whole
-from support.naive_reassembly import reassemble as naive
 
 from pktpath.batch import FRAGS, FRAMES, GSO_UDP, make_batch, release
 from pktpath.jit import JIT_DISABLED
@@ -14,6 +12,8 @@ from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.pool import make_pool
 from pktpath.port.memory import load, unload
+from support.fragment_frames import TAG, cut, datagram, hostile_stream, piece, whole
+from support.naive_reassembly import reassemble as naive
 
 ROUNDS = 5 if JIT_DISABLED else 1500
 
@@ -44,7 +44,7 @@ def test_hostile_streams_come_out_as_from_the_twin():
         count = int(out.used[FRAMES])
         found = [(frame, origins(out, j), Reason(out.reason[j]).word) for j, frame in enumerate(unload(out))]
         assert found == expected, round_
-        for frame, came_from, why in expected:
+        for _, came_from, why in expected:
             reached[why if len(came_from) == 1 else "whole"] += 1
             reached["frames"] += len(came_from)
         for j in range(count):

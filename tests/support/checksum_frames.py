@@ -1,5 +1,7 @@
 """Random Ethernet frames with right, wrong, partial and missing checksums."""
 
+from itertools import pairwise
+
 from support.naive_checksum import add
 
 KINDS = ("right", "wrong", "partial", "partial_no_length", "zero")
@@ -118,7 +120,7 @@ def scatter(batch, rng):
         cuts = sorted({start + rng.randrange(length + 1) for _ in range(rng.randrange(1, 4))} | {end})
         batch.head_len[i] = cuts[0]
         batch.frag_first[i] = row
-        for one, other in zip(cuts, cuts[1:], strict=False):
+        for one, other in pairwise(cuts):
             batch.frag_addr[row], batch.frag_len[row], batch.frag_chunk[row] = batch.head_addr[i] + one, other - one, -1
             row += 1
         batch.frag_count[i] = row - batch.frag_first[i]

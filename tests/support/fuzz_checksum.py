@@ -10,8 +10,6 @@ import sys
 from collections import Counter
 
 import numpy as np
-from support.checksum_frames import mutated, random_frame
-from support.fragment_frames import hostile_stream
 
 from pktpath.batch import FRAMES, make_batch, release
 from pktpath.offload.checksum import ChecksumState, classify, complete, verify
@@ -19,6 +17,8 @@ from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.pool import NO_CHUNK, make_pool, pool_bytes
 from pktpath.wire.parse import parse
+from support.checksum_frames import mutated, random_frame
+from support.fragment_frames import hostile_stream
 
 PAGE = mmap.PAGESIZE
 SLOT = 20 * PAGE
