@@ -1,7 +1,7 @@
 """How compiled code is made: one decorator, one private cache.
 
 Numba's cache does not see a change in another file, so the cache directory is named by a hash
-of every kernel source and by numba's version; it is private (0700) because numba loads pickles
+of every source that kernels may take from and by numba's version; it is private (0700) because numba loads pickles
 from it. Importing this module costs the import of numba: only rooms with kernels import it.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 PACKAGE = Path(__file__).parent
 _KEPT_CACHES = 3
+_WITHOUT_KERNELS = ("cli", "doctor", "control")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,9 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        source = path.read_bytes()
-        if b"@kernel" in source or b"@intrinsic" in source or b"NamedTuple" in source:
-            digest.update(path.name.encode() + b"\0" + source)
+        # Inlined parts and constants of other modules are in the compiled code too.
+        if path.relative_to(PACKAGE).parts[0] not in _WITHOUT_KERNELS:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
