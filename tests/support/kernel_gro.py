@@ -44,6 +44,8 @@ _SENTINEL = bytes.fromhex(
 
 def why_unavailable() -> str | None:
     """Say what is missing to ask the kernel, or None."""
+    if not os.uname().release.startswith("6.18."):
+        return f"the kernel oracle judges the rules of 6.18, this kernel is {os.uname().release}"
     if os.geteuid() != 0:
         return "the kernel oracle needs root"
     for program in ("ip", "ethtool", "mount"):

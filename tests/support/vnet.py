@@ -10,6 +10,8 @@ from pktpath.batch import (
     GSO_UDP_L4,
     Batch,
 )
+from pktpath.port.memory import unload
+from support.kernel_gro import LINEAR
 
 NEEDS_CSUM, DATA_VALID = 1, 2
 GSO_ECN = 0x80
@@ -36,3 +38,12 @@ def vnet_hdr(batch: Batch, i: int) -> tuple[int, int, int, int, int, int]:
         if batch.frag_count[i]:
             linear += int(batch.frag_len[batch.frag_first[i]])
     return flags, kind, linear, size, start, offset
+
+
+def as_kernel_tells(batch: Batch) -> list[tuple[tuple[int, ...], bytes]]:
+    """Return vnet_hdr and bytes of each frame, the linear length cut where the TAP driver cuts it."""
+    told = []
+    for i, data in enumerate(unload(batch)):
+        flags, kind, linear, *rest = vnet_hdr(batch, i)
+        told.append(((flags, kind, min(linear, LINEAR), *rest), data))
+    return told

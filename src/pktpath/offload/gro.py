@@ -74,7 +74,7 @@ def _receive(batch, i, out, table, rules, features, trust_partial):
         held = table.slots[slot]
         if refused == _NONE:
             if protocol == udp.PROTOCOL:
-                refused = _LONGER if payload > held.size else _NONE
+                refused = _LONGER if payload > held.mss else _NONE
             elif final == _NONE or final == _PSH or (final == _FIN and payload > 0):
                 refused = tcp_difference(held, mem, at, transport, payload_offset, payload, rules)
             else:
@@ -88,7 +88,7 @@ def _receive(batch, i, out, table, rules, features, trust_partial):
             if final != _NONE:
                 ended = final
                 _take_over_flags(mem, at + transport, held.at + transport)
-            elif payload < held.size:
+            elif payload < held.mss:
                 ended = _SHORT
             elif protocol == udp.PROTOCOL and held.count >= rules.udp_segments:
                 ended = _TOO_MANY_SEGMENTS

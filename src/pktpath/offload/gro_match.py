@@ -57,7 +57,7 @@ def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
     for k in range(tcp.LENGTH, payload_offset - transport, 4):
         if word32(mem, here + k) != word32(mem, there + k):
             return _OPTIONS_DIFFER
-    return _LONGER if payload > held.size else _NONE
+    return _LONGER if payload > held.mss else _NONE
 
 
 @inlined

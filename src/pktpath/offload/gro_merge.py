@@ -48,12 +48,12 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.key = key
     held.layout = layout
     held.at = batch.head_addr[i]
-    held.size = payload
+    held.mss = payload
     held.payload = payload
     held.limit = min(rules.gro_max_size, MOST) - (np.int64(batch.payload_offset[i]) - network_start)
     held.count = 1
     held.fixed_id = 0
-    held.sum = batch.payload_sum[i]
+    held.payload_sum = batch.payload_sum[i]
     held.first_node = NOBODY
     link_slot(table.buckets, table.groups, table.slots, slot, bucket, group)
 
@@ -110,8 +110,8 @@ def merge(batch, i, table, slot, payload_offset, payload):
     node.origin = batch.origin[i]
     nodes[np.int64(held.last_node)].next = number
     held.last_node = number
-    if held.sum >= 0:
-        held.sum = _joined_sum(held.sum, so_far, np.int64(batch.payload_sum[i]))
+    if held.payload_sum >= 0:
+        held.payload_sum = _joined_sum(held.payload_sum, so_far, np.int64(batch.payload_sum[i]))
     held.payload = so_far + payload
     held.count += 1
     return _NONE
@@ -202,7 +202,7 @@ def _complete_headers(out, j, held, rules):
     out.frame_len[j] = headers + payload
     out.wire_len[j] = headers + payload
     out.payload_len[j] = payload
-    out.payload_sum[j] = held.sum
+    out.payload_sum[j] = held.payload_sum
     at = held.at + network_offset
     length = headers + payload - network_offset
     network = np.int64(out.network[j])
@@ -233,5 +233,5 @@ def _complete_headers(out, j, held, rules):
     out.csum_start[j] = transport
     out.ip_summed[j] = CHECKSUM_PARTIAL
     out.gso_type[j] = kind
-    out.gso_size[j] = held.size
+    out.gso_size[j] = held.mss
     out.gso_segs[j] = held.count

@@ -22,7 +22,7 @@ from pktpath.wire.load import load16, load32, word32, word64
 SLOT = np.dtype(
     {
         "names": [
-            "key", "layout", "at", "chain", "size", "payload", "limit", "count", "fixed_id", "last_node", "sum",
+            "key", "layout", "at", "chain", "mss", "payload", "limit", "count", "fixed_id", "last_node", "payload_sum",
             "first_node", "bucket", "older", "younger",
         ],
         "formats": ["i8"] * 3 + ["i4"] * 12,
@@ -32,9 +32,9 @@ SLOT = np.dtype(
 """What lookup and merging need of a held frame; the first cache line is all that they read.
 
 key, layout: what must be equal beside bytes of the frame; at: address of its first byte; chain: the
-next older slot of its bucket; size: payload of its first segment; payload: bytes so far; limit:
+next older slot of its bucket; mss: payload of its first segment; payload: bytes so far; limit:
 they stay below this; count: segments so far; fixed_id: their IP IDs are equal; first_node,
-last_node: its payload ranges; sum: of its payload, -1 where unknown; older, younger: in its group.
+last_node: its payload ranges; payload_sum: -1 where unknown; older, younger: in its group.
 """
 NODE = np.dtype({"names": ["address", "length", "chunk", "origin", "next"], "formats": ["i8"] + ["i4"] * 4, "itemsize": 32})
 """A payload range: what a row of a fragment table holds, and the number of the range that follows it."""
