@@ -23,6 +23,7 @@ GROUPS = {
         "The held frame is completed, and this one starts a new one: merging would lose what differs.",
     ),
     Reason.SHORT: ("Ends of a merged frame", "The merged frame is complete for a reason that is no difference between frames."),
+    Reason.NO_MEMORY: ("Beside the frame itself", "Nothing in the frame is against merging it."),
 }
 HEAD = """# Reasons
 

@@ -233,6 +233,14 @@ def test_memory_batches_and_fragments_are_written(tmp_path):
     assert naive.read((tmp_path / "y.pcap").read_bytes()).frames[0].data == b"head-and-tail" == frame_bytes(batch, 0)
 
 
+def test_a_descriptor_that_lies_about_its_length_writes_what_it_has(tmp_path):
+    batch = load([b"abc", bytes(60)])
+    batch.frame_len[:2] = 0
+    for name in ("x.pcap", "x.pcapng"):
+        write(tmp_path / name, [batch])
+        assert [len(f.data) for f in naive.read((tmp_path / name).read_bytes()).frames] == [3, 60]
+
+
 def test_one_link_type_in_a_pcap(tmp_path):
     data = naive.section() + naive.interface() + naive.interface(linktype=113)
     data += naive.packet(naive.Frame(b"a", 1, 1)) + naive.packet(naive.Frame(b"b", 1, 1, port=1))

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from support.gso_frames import assert_all_free, batch_of, random_super, roomy_pool, super_frame
 
 from pktpath.batch import FRAGS, FRAMES, frame_bytes, hold_frame, make_batch, release
 from pktpath.features import Feature
@@ -12,6 +11,7 @@ from pktpath.offload.gso import gso, gso_count, gso_segment
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.pool import HEADER, chunk_alloc
+from support.gso_frames import assert_all_free, batch_of, random_super, roomy_pool, super_frame
 
 R618 = RULES["6.18"]
 

@@ -1,7 +1,6 @@
 """The kernel's own tables: tools/testing/selftests/net/udpgso.c and net/core/net_test.c."""
 
 import pytest
-from support.gso_frames import assert_all_free, batch_of, super_frame
 
 from pktpath.batch import (
     CHECKSUM_UNNECESSARY,
@@ -20,6 +19,7 @@ from pktpath.offload.gso import gso, gso_count
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.wire import ipv4, tcp
+from support.gso_frames import assert_all_free, batch_of, super_frame
 from support.naive_gso import naive_checksum, u16
 
 ID = 14 + ipv4.ID

@@ -4,8 +4,6 @@ import random
 
 import numpy as np
 import pytest
-from support.gso_frames import assert_all_free, batch_of, random_super, roomy_pool, super_frame
-from support.naive_gso import carried, naive_gso
 
 from pktpath.batch import (
     CHECKSUM_PARTIAL,
@@ -23,6 +21,8 @@ from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.wire.link import Link
 from pktpath.wire.parse import parse
+from support.gso_frames import assert_all_free, batch_of, random_super, roomy_pool, super_frame
+from support.naive_gso import carried, naive_gso
 
 FEATURES = (
     Feature.NONE,
@@ -48,7 +48,11 @@ def counted_payload(frame):
 
 def expected(frame, i, features, rules, ident):
     """Return the twin's frames, or None where the frame must pass unchanged."""
-    if frame.gso_size == 0 or counted_payload(frame) <= frame.gso_size or carried(frame.data, frame.network_at, frame.gso_type, features):
+    if (
+        frame.gso_size == 0
+        or counted_payload(frame) <= frame.gso_size
+        or carried(frame.data, frame.network_at, frame.gso_type, features)
+    ):
         return None
     return naive_gso(
         frame.data, network_at=frame.network_at, gso_type=frame.gso_type, gso_size=frame.gso_size, features=features, rules=rules,

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from pktpath.batch import Batch, frame_bytes, make_batch, release
     from pktpath.errors import BadInput, Refused
     from pktpath.features import Feature
+    from pktpath.offload.gro import gro
+    from pktpath.offload.gso import gso
     from pktpath.offload.reason import Reason
     from pktpath.offload.rules import RULES, KernelRules
     from pktpath.pool import Pool, make_pool
+    from pktpath.port.capture import CaptureError, create_capture, open_capture, read, write
     from pktpath.port.memory import load, unload
     from pktpath.wire.link import Link
 
@@ -23,6 +26,7 @@ __all__ = [
     "RULES",
     "BadInput",
     "Batch",
+    "CaptureError",
     "Feature",
     "KernelRules",
     "Link",
@@ -30,17 +34,24 @@ __all__ = [
     "Reason",
     "Refused",
     "__version__",
+    "create_capture",
     "frame_bytes",
+    "gro",
+    "gso",
     "load",
     "make_batch",
     "make_pool",
+    "open_capture",
+    "read",
     "release",
     "unload",
+    "write",
 ]
 
 _EXPORTS = {
     "BadInput": "pktpath.errors",
     "Batch": "pktpath.batch",
+    "CaptureError": "pktpath.port.capture",
     "Feature": "pktpath.features",
     "KernelRules": "pktpath.offload.rules",
     "Link": "pktpath.wire.link",
@@ -48,12 +59,18 @@ _EXPORTS = {
     "RULES": "pktpath.offload.rules",
     "Reason": "pktpath.offload.reason",
     "Refused": "pktpath.errors",
+    "create_capture": "pktpath.port.capture",
     "frame_bytes": "pktpath.batch",
+    "gro": "pktpath.offload.gro",
+    "gso": "pktpath.offload.gso",
     "load": "pktpath.port.memory",
     "make_batch": "pktpath.batch",
     "make_pool": "pktpath.pool",
+    "open_capture": "pktpath.port.capture",
+    "read": "pktpath.port.capture",
     "release": "pktpath.batch",
     "unload": "pktpath.port.memory",
+    "write": "pktpath.port.capture",
 }
 
 

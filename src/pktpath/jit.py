@@ -1,8 +1,8 @@
 """How compiled code is made: one decorator, one private cache.
 
 Numba's cache does not see a change in another file, so the cache directory is named by a hash
-of every source that may reach a kernel and by numba's version; it is private (0700) because numba loads pickles
-from it. Importing this module costs the import of numba: only rooms with kernels import it.
+of every source that may reach a kernel and by numba's version; it is private (0700) because numba
+loads pickles from it. Importing this module costs the import of numba: only rooms with kernels import it.
 """
 
 import hashlib
@@ -91,3 +91,23 @@ def inlined(function: F) -> F:
         return function
     inside: F = register_jitable(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     return inside
+
+
+def on_compile(start: Callable[[str], object], end: Callable[[], object]) -> None:
+    """Call `start(name)` before a kernel is compiled in this process and `end()` behind it; loading is silent."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        depth = 0  # a kernel's parts are compiled inside it
+
+        def on_start(self, event: Any) -> None:
+            if self.depth == 0:
+                start(event.data["dispatcher"].py_func.__name__)
+            self.depth += 1
+
+        def on_end(self, event: Any) -> None:
+            self.depth -= 1
+            if self.depth == 0:
+                end()
+
+    event.register("numba:compile", Listener())

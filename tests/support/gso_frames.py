@@ -59,10 +59,7 @@ def super_frame(
 ):  # fmt: skip
     """Build a super-frame; its checksum is partial. `udp` is 0 for TCP, else GSO_UDP or GSO_UDP_L4."""
     kind = b"\x08\x00" if version == 4 else b"\x86\xdd"
-    if tags and link is Link.ETHERNET:
-        start = ETHERNET + tags + kind
-    else:
-        start = LINKS[link](kind)
+    start = ETHERNET + tags + kind if link is Link.ETHERNET else LINKS[link](kind)
     protocol = 17 if udp else 6
     if udp:
         transport = struct.pack("!HHHH", *ports, (8 + len(payload)) & 0xFFFF, 0)
@@ -109,7 +106,9 @@ def random_super(rng, *, links=False, kernel=False, small=False):
     """Draw a super-frame; with `kernel` only what a virtio_net_hdr can say and a veth carries."""
     version = rng.choice((4, 6))
     udp = rng.choice((0, 0, GSO_UDP, GSO_UDP_L4))
-    size = rng.choice((1, 2, 3, 7, 8, 9, 100, 101, 536, 999, 1000, 1448, 1460, rng.randrange(1, 3000), rng.randrange(3000, 20000)))
+    size = rng.choice(
+        (1, 2, 3, 7, 8, 9, 100, 101, 536, 999, 1000, 1448, 1460, rng.randrange(1, 3000), rng.randrange(3000, 20000))
+    )
     if udp == GSO_UDP:
         size = max(size & ~7, 8)
     if kernel and size < 100:

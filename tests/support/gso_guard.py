@@ -116,7 +116,7 @@ def check(out, sources, seen):
     """Every refused frame is as it was; every outcome is counted."""
     count = int(out.used[FRAMES])
     seen["frames out"] += count
-    origins, counts = np.unique(out.origin[:count], return_counts=True)
+    _, counts = np.unique(out.origin[:count], return_counts=True)
     seen["cut"] += int((counts > 1).sum())
     seen["ufo"] += int(((out.gso_type[:count] & GSO_UDP) > 0).sum())
     for j in range(count):

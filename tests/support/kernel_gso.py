@@ -46,13 +46,13 @@ class KernelGso:
 
     def _make(self):
         try:
-            if _libc.unshare(_CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "unshare")
+            _unshare(_CLONE_NEWNET)
             _run("ip link add gso0 type veth peer name gso1")
             for name in ("gso0", "gso1"):
                 _run(f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=1")
                 _run(f"ip link set {name} mtu 65535 up")
-                _run(f"ethtool -K {name} {self._switches if name == 'gso0' else ''} tso off gso off gro off tx-udp-segmentation off")
+                _run(f"ethtool -K {name} tso off gso off gro off tx-udp-segmentation off")
+            _run(f"ethtool -K gso0 {self._switches}")
             self._tx = _packet_socket("gso0", 0)
             self._rx = _packet_socket("gso1", 3)
             self._rx.settimeout(2)
@@ -81,6 +81,11 @@ class KernelGso:
         """Close the sockets; the namespace and its devices go with them."""
         self._tx.close()
         self._rx.close()
+
+
+def _unshare(flags):
+    if _libc.unshare(flags):
+        raise OSError(ctypes.get_errno(), "unshare")
 
 
 def _run(command):

@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from pktpath.cli.common import (
+    BAD_INPUT,
+    DONE,
     different_files,
     json_option,
     number,
@@ -17,6 +19,7 @@ from pktpath.cli.common import (
     say,
     writes,
 )
+from pktpath.cli.compiling import announce_compiling
 
 _LARGEST_POLL = 1024
 
@@ -41,7 +44,7 @@ _LARGEST_POLL = 1024
     "--trust-partial", is_flag=True, help="Merge frames whose checksum was left to the device (captured at their sender)."
 )
 @json_option
-def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: bool, **wishes: Any) -> None:
+def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: bool, **wishes: Any) -> int:
     r"""Merge the frames of a capture as the kernel's GRO does in one NAPI poll after another.
 
     Written to a pcapng, each merged frame keeps an undo record, and `pktpath segment` gives every
@@ -66,21 +69,24 @@ def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: b
         trust_partial=wishes["trust_partial"],
     )
     to_stderr = result_stream(target)
+    announce_compiling()
     with progress("coalesce", source) as update:
         done = coalesce_capture(
             source, target, options, expression=expression, progress=update, why=_teller(to_stderr, as_json) if why else None
         )
     for warning in done.warnings:
         say(f"pktpath: {warning}")
+    status = BAD_INPUT if done.damaged else DONE
     if as_json:
         from dataclasses import asdict
 
         print_json(asdict(done), err=to_stderr)
-        return
+        return status
     for line in _report(done):
         click.echo(line, err=to_stderr)
     if why:
         _print_reasons(done, err=to_stderr)
+    return status
 
 
 def _teller(to_stderr: bool, as_json: bool) -> Callable[[Any, int], None]:

@@ -184,7 +184,7 @@ def print_table(
         return
     if title:
         click.echo(title, err=err)
-    header = [name.replace("\n", " ") for name in header]
+    header = [name.replace("/\n", "/").replace("\n/", "/").replace("\n", " ") for name in header]
     width = [max(len(row[k]) for row in [header, *rows] if row) for k in range(len(header))]
     for row in filter(None, [header, *rows]):
         cells = [cell.ljust(width[k]) if k in left else cell.rjust(width[k]) for k, cell in enumerate(row)]

@@ -20,3 +20,24 @@ def compile_kernels() -> None:
         took = warm(report)
     if took > COUNT * COMPILED_SECONDS:
         say(f"compiled {COUNT} kernels in {took:.0f} s; the next run loads them from disk")
+
+
+def announce_compiling() -> None:
+    """Name each kernel on standard error while it is compiled; what is loaded from disk is silent."""
+    from pktpath.jit import on_compile
+
+    announced: list[str] = []
+
+    def start(name: str) -> None:
+        announced.append(name)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[Kcompiling {name} (this version's first run only)")
+            sys.stderr.flush()
+        elif len(announced) == 1:
+            say("compiling kernels: this version's first run takes about half a minute longer")
+
+    def end() -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+    on_compile(start, end)

@@ -5,7 +5,20 @@ from typing import Any
 
 import click
 
-from pktpath.cli.common import different_files, json_option, number, print_json, progress, reads, result_stream, say, writes
+from pktpath.cli.common import (
+    BAD_INPUT,
+    DONE,
+    different_files,
+    json_option,
+    number,
+    print_json,
+    progress,
+    reads,
+    result_stream,
+    say,
+    writes,
+)
+from pktpath.cli.compiling import announce_compiling
 
 _BASES = {
     "mtu": "by --mtu",
@@ -39,7 +52,7 @@ def _rate(_context: click.Context, _parameter: click.Parameter, value: str | Non
               help="Cut UDP super-frames into datagrams (uso) or into IP fragments of one datagram (ufo).")  # fmt: skip
 @click.option("--spread", metavar="RATE", callback=_rate, help="Space segments as a link of this rate would: 10G, 2.5G, 100M.")
 @json_option
-def segment(source: str, target: str, expression: str, mtu: int | None, udp_by: str, spread: int, *, as_json: bool) -> None:
+def segment(source: str, target: str, expression: str, mtu: int | None, udp_by: str, spread: int, *, as_json: bool) -> int:
     r"""Cut a capture's super-frames (TSO, GSO, GRO, LRO) into the frames that were on the wire.
 
     Lengths, IP IDs, flags, sequence numbers and checksums come out as the kernel's segmentation
@@ -56,19 +69,22 @@ def segment(source: str, target: str, expression: str, mtu: int | None, udp_by: 
     from pktpath.path.segment import segment_capture
 
     different_files(source, target)
+    announce_compiling()
     with progress("segment", source) as update:
         done = segment_capture(
             source, target, mtu=mtu or 0, ufo=udp_by == "ufo", spread=spread, expression=expression, progress=update
         )
     for warning in done.warnings:
         say(f"pktpath: {warning}")
+    status = BAD_INPUT if done.damaged else DONE
     if as_json:
         from dataclasses import asdict
 
         print_json(asdict(done), err=result_stream(target))
-        return
+        return status
     for line in _report(done):
         click.echo(line, err=result_stream(target))
+    return status
 
 
 def _report(done: Any) -> list[str]:

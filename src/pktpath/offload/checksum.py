@@ -80,18 +80,25 @@ def complete(batch, first, last, repair):
     """Write the checksums of frames `first` to `last` (excluded) that were left to the device.
 
     These are the transport checksums of frames that are `CHECKSUM_PARTIAL` and IPv4 header
-    checksums of 0; with `repair` also `CHECKSUM_BAD` ones and wrong header checksums. Returns the
-    number of frames that stayed as they were because the pool had no chunk for their headers.
+    checksums of 0; with `repair` also `CHECKSUM_BAD` ones and wrong header checksums. Returns how many
+    transport and how many header checksums were written, and how many were not because the pool had no
+    chunk for their headers.
     """
-    missed = 0
+    transports = headers = missed = 0
     for i in range(first, last):
         state = batch.ip_summed[i]
         if (state == CHECKSUM_PARTIAL or (repair and state == CHECKSUM_BAD)) and covered_length(batch, i) > 0:
-            missed += not complete_frame(batch, i)
+            if complete_frame(batch, i):
+                transports += 1
+            else:
+                missed += 1
         header = header_state(batch, i)
         if header == ZERO or (repair and header == WRONG):
-            missed += not complete_header(batch, i)
-    return missed
+            if complete_header(batch, i):
+                headers += 1
+            else:
+                missed += 1
+    return transports, headers, missed
 
 
 @inlined

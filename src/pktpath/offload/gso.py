@@ -14,7 +14,7 @@ from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES,
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
 from pktpath.offload.gso_cut import cut_class, cut_frame, pieces_len, sum_pieces
-from pktpath.offload.gso_header import CUT_UFO, cut_datagram, cut_partial
+from pktpath.offload.gso_layout import CUT_UFO, cut_datagram, cut_partial
 from pktpath.offload.gso_pass import complete_checksum, pass_frame
 from pktpath.offload.gso_plan import carries, completes_checksum, is_super, plan_frame
 from pktpath.offload.reason import Reason
@@ -73,13 +73,13 @@ def gso_segment(batch, first, out, features, rules):
                     cut = cut_datagram(cut, payload_sum, batch.origin[i])
                 elif features & _PARTIAL and gather and offloaded:
                     cut = cut_partial(cut)
-                needed = cut.count + rows + 1 if gather else np.int64(0)
+                needed = cut.frames + rows + 1 if gather else np.int64(0)
                 chunk_class = cut_class(cut, gather)
-                if cut.count <= capacity and needed <= table and _chunks(pool, chunk_class) >= cut.count:
+                if cut.frames <= capacity and needed <= table and _chunks(pool, chunk_class) >= cut.frames:
                     if (
-                        cut.count > capacity - out.used[FRAMES]
+                        cut.frames > capacity - out.used[FRAMES]
                         or needed > table - out.used[FRAGS]
-                        or cut.count > pool.free_count[chunk_class]
+                        or cut.frames > pool.free_count[chunk_class]
                     ):
                         return i
                     cut_frame(batch, i, out, cut, gather, complete)
@@ -124,8 +124,8 @@ def gso_segment(batch, first, out, features, rules):
                     np.int64(out.frag_first[j]), start, end, start + out.csum_offset[j],
                 )  # fmt: skip
                 out.ip_summed[j] = CHECKSUM_UNNECESSARY
-    for row in range(batch.used[FRAGS]):
-        chunk_put(pool, batch.frag_chunk[row])
+    for unowned in range(batch.used[FRAGS]):
+        chunk_put(pool, batch.frag_chunk[unowned])
     batch.used[FRAMES] = 0
     batch.used[FRAGS] = 0
     return frames

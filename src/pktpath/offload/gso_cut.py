@@ -10,7 +10,8 @@ import numpy as np
 
 from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, GSO_PARTIAL, copy_descriptor
 from pktpath.jit import inlined
-from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, partial_segments, segment_header, segment_header_len, segment_payload_len
+from pktpath.offload.gso_header import segment_header
+from pktpath.offload.gso_layout import CUT_TCP, CUT_UFO, partial_segments, segment_header_len, segment_payload_len
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_get, chunk_put
 from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.checksum import fold, sum_bytes, swap
@@ -79,7 +80,7 @@ def cut_frame(batch, i, out, cut, gather, complete):
     chunk = np.int64(batch.head_chunk[i])
     origin = batch.origin[i]
     following = np.int64(batch.frag_first[i])
-    for k in range(cut.count):
+    for k in range(cut.frames):
         j = out.used[FRAMES] + k
         length = segment_payload_len(cut, k)
         header = segment_header_len(cut, k)
@@ -137,7 +138,7 @@ def cut_frame(batch, i, out, cut, gather, complete):
         out.payload_len[j] = length if visible else 0
         if k > 0:
             out.option_len[j] = 0
-    out.used[FRAMES] += cut.count
+    out.used[FRAMES] += cut.frames
     out.used[FRAGS] = row
     chunk_put(pool, batch.head_chunk[i])
     batch.head_chunk[i] = NO_CHUNK

@@ -20,7 +20,7 @@ from pktpath.batch import (
 )
 from pktpath.features import Feature
 from pktpath.jit import inlined
-from pktpath.offload.gso_header import CUT_TCP, CUT_UFO, CUT_USO, has_jumbo_header, make_cut, no_cut
+from pktpath.offload.gso_layout import CUT_TCP, CUT_UFO, CUT_USO, has_jumbo_header, make_cut, no_cut
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.load import load16
@@ -37,9 +37,7 @@ _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = int(Reason.NOT_IP), int(Reason.MALFORMED)
 _IP_FRAGMENT, _OTHER_PROTOCOL, _IP_ID = int(Reason.IP_FRAGMENT), int(Reason.OTHER_PROTOCOL), int(Reason.IP_ID)
 _BAD_UDP_LENGTH = int(Reason.BAD_UDP_LENGTH)
 
-_KNOWN_TYPES = (
-    GSO_TCPV4 | GSO_TCPV6 | GSO_TCP_ECN | GSO_TCP_FIXEDID | GSO_TCP_ACCECN | GSO_PARTIAL | GSO_UDP | GSO_UDP_L4
-)
+_KNOWN_TYPES = GSO_TCPV4 | GSO_TCPV6 | GSO_TCP_ECN | GSO_TCP_FIXEDID | GSO_TCP_ACCECN | GSO_PARTIAL | GSO_UDP | GSO_UDP_L4
 
 
 @inlined
@@ -82,7 +80,7 @@ def carries(batch, i, features):
         needed & (_TSO | _TSO6 | _USO | _UFO) != 0
         and features & needed == needed
         and kinds & ~_KNOWN_TYPES == 0
-        and (summed == CHECKSUM_PARTIAL or summed == CHECKSUM_UNNECESSARY)
+        and summed in (CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY)
         and completes_checksum(network, features)
     )
 
@@ -173,5 +171,7 @@ def plan_frame(batch, i, rules):
     if fixed and rules.fixed_id_needs_df and network == 4 and not _dont_fragment(mem, source + network_offset):
         return _IP_ID, no_cut()
     keep_cwr = kinds & GSO_TCP_ACCECN != 0 and rules.accurate_ecn
-    cut = make_cut(mem, source, kind, network, network_offset, transport_offset, payload_offset, payload_len, size, fixed, keep_cwr)
+    cut = make_cut(
+        mem, source, kind, network, network_offset, transport_offset, payload_offset, payload_len, size, fixed, keep_cwr
+    )
     return 0, cut

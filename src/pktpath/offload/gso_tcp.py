@@ -27,13 +27,12 @@ def tcp_segment(mem, at, cut, k, length, payload_sum):
     flags = load16(mem, at + tcp.FLAG_WORD)
     if k > 0:
         flags &= cut.later_flags
-    if k < cut.count - 1:
+    if k < cut.frames - 1:
         flags &= ~(tcp.FIN | tcp.PSH)
     length += cut.payload_offset - cut.transport_offset
     total = cut.pseudo + (length >> 16) + (length & 0xFFFF)
-    if payload_sum < 0:
-        checksum = fold(total)
-    else:
+    checksum = fold(total)
+    if payload_sum >= 0:
         checksum = 0xFFFF - fold(total + cut.constant + sequence + flags + payload_sum)
     store32(mem, at + tcp.SEQUENCE, sequence)
     store16(mem, at + tcp.FLAG_WORD, flags)

@@ -56,7 +56,9 @@ class Coalesced:
     out_of_place: int = 0
     """Without undo records: frames whose place among the others is lost."""
     warnings: list[str] = field(default_factory=list)
-    """What the reader had to say."""
+    """What the reader and the writer had to say."""
+    damaged: bool = False
+    """The input ends too early or lies; what came before is in the output."""
 
 
 @dataclass
@@ -128,7 +130,7 @@ class _Coalescer:
         """Go through the capture once."""
         result = self.result
         marked = False
-        for item in self.reader.items():
+        for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
             if not isinstance(item, Batch):
                 marked = marked and item.type != SECTION_HEADER
@@ -144,6 +146,7 @@ class _Coalescer:
             release(merged)
         result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
         result.warnings = self.reader.warnings + self.writer.warnings
+        result.damaged = bool(self.reader.damage)
         return result
 
     def _coalesce(self, source: Batch) -> Batch:
@@ -165,8 +168,6 @@ class _Coalescer:
             options.flush_timeout,
             self.poll_of,
         )
-        if options.reassemble:
-            name_originals(stage, merged)
         records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
@@ -220,17 +221,6 @@ def complete_merged(batch):
     for j in range(batch.used[FRAMES]):
         if batch.gso_segs[j] > 1 and batch.ip_summed[j] == CHECKSUM_PARTIAL:
             complete_frame(batch, j)
-
-
-@kernel
-def name_originals(stage, merged):
-    """Turn origins that name frames of `stage`, the batch after reassembly, into those of the batch before it."""
-    for j in range(merged.used[FRAMES]):
-        first = merged.frag_first[j]
-        if not merged.gso_type[j] & GSO_UDP:
-            for row in range(first, first + merged.frag_count[j]):
-                merged.frag_origin[row] = stage.origin[merged.frag_origin[row]]
-        merged.origin[j] = stage.origin[merged.origin[j]]
 
 
 @kernel

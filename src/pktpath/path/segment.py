@@ -44,7 +44,9 @@ class Segmented:
     disordered: int = 0
     """Groups of frames whose undo records were not all there: they keep the order they have."""
     warnings: list[str] = field(default_factory=list)
-    """What the reader had to say."""
+    """What the reader and the writer had to say."""
+    damaged: bool = False
+    """The input ends too early or lies; what came before is in the output."""
 
 
 def segment_capture(
@@ -101,7 +103,7 @@ class _Segmenter:
 
     def run(self, progress: Callable[[int], None]) -> Segmented:
         """Go through the capture once."""
-        for item in self.reader.items():
+        for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
             if isinstance(item, Batch):
                 self._segment(item)
@@ -114,6 +116,7 @@ class _Segmenter:
         )
         result.damaged_records = int(self.plan.damaged[0])
         result.warnings = self.reader.warnings + self.writer.warnings
+        result.damaged = bool(self.reader.damage)
         return result
 
     def _pass(self, block: Block) -> None:

@@ -51,6 +51,8 @@ class CaptureReader:
         """Interfaces declared so far; `Batch.in_port` is an index into it."""
         self.warnings: list[str] = []
         """One line each about what was not as it should be; complete when the last batch was delivered."""
+        self.damage = ""
+        """One line about where the file ends too early or lies, once `items` or `kept_items` came there."""
         self.frames = 0
         """Frames delivered so far."""
         self.header = b""
@@ -182,6 +184,14 @@ class CaptureReader:
             raise CaptureError(self.file, str(error), offset=offset, field="interface block") from error
         return Block(kind, data, self.big_endian, len(self.interfaces) - 1)
 
+    def kept_items(self) -> Iterator[Batch | Block]:
+        """Yield what `items` yields and end where the file lies, with `damage` set, instead of raising."""
+        try:
+            yield from self.items()
+        except CaptureError as error:
+            self.damage = str(error)
+            self.warnings.append(self.damage)
+
     def _declare(self, interface: Interface) -> None:
         row = len(self.interfaces)
         if row == _MAX_INTERFACES:
@@ -215,7 +225,8 @@ class CaptureReader:
                 claim = f"the {what} header says {int(state[CLAIM])} bytes, {rest - least if pcap else rest} are there"
             cause = f"{self._source.cut}; " if self._source.cut else ""
             where = f"truncated at offset {self._window.offset + rest}"
-            self._warn(f"{where}: {cause}{claim}; {self.frames} frames before it were kept")
+            self.damage = f"{self.file}: {where}: {cause}{claim}; {self.frames} frames before it were kept"
+            self.warnings.append(self.damage)
         odd = int(state[ODD])
         if odd and pcap:
             self._warn(f"{odd} timestamps have a fraction of a second or more: they are written with whole seconds carried over")

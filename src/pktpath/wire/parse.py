@@ -256,4 +256,5 @@ def _parse_transport(batch, i, mem, base, end, transport, packet_end):
         return
     batch.transport_offset[i] = transport
     batch.payload_offset[i] = transport + header
-    batch.payload_len[i] = packet_end - transport - header
+    # A jumbo length may lie beyond what the column holds; such a frame is `CUT` anyway.
+    batch.payload_len[i] = min(packet_end - transport - header, np.int64(0x7FFFFFFF))
