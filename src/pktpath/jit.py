@@ -1,8 +1,8 @@
 """How compiled code is made: one decorator, one private cache.
 
 Numba's cache does not see a change in another file, so the cache directory is named by a hash
-of every source that kernels may take from and by numba's version; it is private (0700) because numba loads pickles
-from it. Importing this module costs the import of numba: only rooms with kernels import it.
+of every source that may reach a kernel and by numba's version; it is private (0700) because numba
+loads pickles from it. Importing this module costs the import of numba: only rooms with kernels import it.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 PACKAGE = Path(__file__).parent
 _KEPT_CACHES = 3
-_WITHOUT_KERNELS = ("cli", "doctor", "control")
+_NOT_COMPILED = ("cli", "doctor", "control")
+"""Rooms that neither hold kernels nor constants of kernels."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,16 +23,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        # Inlined parts and constants of other modules are in the compiled code too.
-        if path.relative_to(PACKAGE).parts[0] not in _WITHOUT_KERNELS:
+        if path.relative_to(PACKAGE).parts[0] not in _NOT_COMPILED:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _private_cache() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pktpath"
-    # Numba would load unchecked code in a checked run: the switch is no part of its own key.
-    checked = "-checked" if os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0" else ""
+    # Numba would take code compiled without bounds checks for code with them.
+    checked = "-boundscheck" if os.environ.get("NUMBA_BOUNDSCHECK", "0") != "0" else ""
     cache = base / f"numba-{version('numba')}-{_source_hash()}{checked}"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = cache.stat()
@@ -59,6 +59,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
         os.environ["NUMBA_CACHE_DIR"] = "/nonexistent/pktpath"
 
 import numba  # noqa: E402  the cache directory must be set first
+from numba.extending import register_jitable  # noqa: E402
 
 _config: Any = numba.config
 JIT_DISABLED = bool(_config.DISABLE_JIT)
@@ -81,9 +82,15 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value."""
-    compiled: F = numba.njit(forceinline=True, **_OPTIONS)(function)
-    return compiled
+    """Compile a part of a kernel: LLVM puts it into its caller, so that a batch is not passed by value.
+
+    It has no entry of its own from Python, which would double the time that a kernel takes to
+    compile: called from Python it is interpreted.
+    """
+    if JIT_DISABLED:
+        return function
+    inside: F = register_jitable(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+    return inside
 
 
 def on_compile(start: Callable[[str], object], end: Callable[[], object]) -> None:
