@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from pktpath.batch import FRAMES, GSO_TCPV4
-from pktpath.lab.bench import checksum, gro, gso, peer
-from pktpath.lab.bench.common import QUICK, Row, as_markdown, clock_cost, one_core
+from pktpath.jit import JIT_DISABLED
+from pktpath.lab.bench import checksum, files, gro, gso, peer
+from pktpath.lab.bench.common import QUICK, Effort, Row, as_markdown, clock_cost, one_core
 from pktpath.lab.bench.traffic import PAYLOAD, as_rows, burst, super_frame, write_capture
 from pktpath.offload.gro import UNLIMITED, make_gro_table
 from pktpath.offload.gro import gro as merge
@@ -29,6 +30,10 @@ def dpdk():
         yield process
 
 
+timed = pytest.mark.skipif(JIT_DISABLED, reason="nothing to time without the compiler")
+BENCHES = pytest.mark.parametrize("bench", [gro, gso, checksum], ids=["gro", "gso", "checksum"])
+
+
 def check_rows(rows, *, with_peer):
     assert len({row.case for row in rows}) == len(rows) > 0
     for row in rows:
@@ -45,15 +50,26 @@ def check_rows(rows, *, with_peer):
         json.dumps(shown)
 
 
-@pytest.mark.parametrize("bench", [gro, gso, checksum], ids=lambda bench: bench.__name__.rpartition(".")[2])
+@timed
+@BENCHES
 def test_rows_without_a_peer(bench):
     check_rows(bench.rows(None, "none here", QUICK), with_peer=False)
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("bench", [gro, gso, checksum], ids=lambda bench: bench.__name__.rpartition(".")[2])
+@timed
+@BENCHES
 def test_rows_with_the_peer(bench, dpdk):
     check_rows(bench.rows(dpdk, "", QUICK), with_peer=True)
+
+
+@timed
+def test_rows_of_files():
+    rows = files.rows(Effort(turns=1, frames=1, capture_bytes=1_000_000))
+    assert [row.case for row in rows[::4]] == ["files coalesce, beside cp", "files segment, beside cp"]
+    assert all(row.pktpath > 0 and row.unit == "MB/s" for row in rows)
+    assert all(row.peer is None or row.peer > 0 for row in rows)
+    assert rows[4].more["identical"]
 
 
 def test_a_missing_library_is_a_row_and_no_error(monkeypatch):
@@ -140,6 +156,7 @@ def test_a_capture_of_any_size(tmp_path):
     assert not any(batch.shape[: batch.used[FRAMES]].any() for batch in batches)
 
 
+@timed
 def test_command():
     words = [sys.executable, "-m", "pktpath", "bench", "checksum", "--quick", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -20,9 +20,11 @@ from pktpath.offload.gso_plan import carries, completes_checksum, is_super, plan
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 from pktpath.pool import chunk_class_for, chunk_put
+from pktpath.wire.parse import Shape
 
 _SG, _PARTIAL = int(Feature.SG), int(Feature.GSO_PARTIAL)
 _MALFORMED, _NO_MEMORY = int(Reason.MALFORMED), int(Reason.NO_MEMORY)
+_CUT_BY_SNAPLEN, _SHAPE_CUT = int(Reason.CUT_BY_SNAPLEN), int(Shape.CUT)
 
 
 @kernel
@@ -43,7 +45,8 @@ def gso_segment(batch, first, out, features, rules):
         number of frames that it held is returned. `release` is safe on it at any time.
 
     A super-frame that is not understood, or that no output of this size could hold, passes unchanged
-    with its `Reason`. A frame that holds no more than `gso_size` bytes of payload is an ordinary one.
+    with its `Reason`. A frame that holds no more than `gso_size` bytes of payload is an ordinary one. The checksum of a frame
+    that is not whole stays as it is.
 
     """
     pool = batch.pool
@@ -90,6 +93,8 @@ def gso_segment(batch, first, out, features, rules):
             field = np.int64(batch.csum_start[i]) + batch.csum_offset[i]
             if writes and not (0 <= batch.csum_start[i] <= field <= batch.head_len[i] - 2 and whole):
                 reason = _MALFORMED
+            elif writes and np.int64(batch.shape[i]) & _SHAPE_CUT:
+                reason = _CUT_BY_SNAPLEN
             elif not gather and rows > 0:
                 private = np.int64(batch.frame_len[i])
             elif writes and (batch.head_chunk[i] < 0 or pool.refs[batch.head_chunk[i]] > 1):
@@ -161,7 +166,8 @@ def gso(batch: Batch, features: Feature = Feature.NONE, rules: KernelRules = RUL
 
     Raises:
         MemoryError: the pool has too few free chunks for the segments: one a segment, of a class that
-            holds its headers (with `Feature.SG`) or all of it. `batch` keeps the frames that did not fit.
+            holds its headers (with `Feature.SG`) or all of it. `batch` keeps the
+            frames from the first one that did not fit; those before it are lost.
 
     """
     frames, fragments = gso_count(batch)

@@ -44,7 +44,8 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
                 parse_frame(batch, i)
                 hash_frame(batch, i)
         for i in range(first, first + size):
-            _receive(batch, i, out, table, rules, features, False)
+            # As gro_receive does: an unsigned index is not checked for being negative.
+            _receive(batch, np.uint64(i), out, table, rules, features, False)
         _flush(out, table, rules)
         times[run] = now(timespec) - start
         # Who takes the frames gives their chunks back; that is no part of GRO on either side.
