@@ -2,18 +2,20 @@
 
 import numpy as np
 import pytest
-from support.caseio import Case, read_cases
-from support.kernel_fixture import kernel_gro  # noqa: F401  a fixture
-from support.vnet import as_kernel_tells
 
 from pktpath.batch import Batch
 from pktpath.offload.gro import gro
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.port.memory import load
+from support.caseio import Case, read_cases
+from support.kernel_fixture import kernel_gro  # noqa: F401  a fixture
+from support.vnet import as_kernel_tells
 
 CASES = read_cases("gro/selftest") + read_cases("gro/rules")
-EACH = pytest.mark.parametrize(("case", "family"), [(c, f) for c in CASES for f in c.families], ids=lambda v: getattr(v, "name", f"v{v}"))
+EACH = pytest.mark.parametrize(
+    ("case", "family"), [(c, f) for c in CASES for f in c.families], ids=lambda v: getattr(v, "name", f"v{v}")
+)
 SELFTEST_NAMES = 33
 
 

@@ -9,20 +9,27 @@ import os
 import struct
 
 import pytest
+
+from pktpath.offload.gro import gro
+from pktpath.offload.reason import REASONS, Reason
+from pktpath.port.memory import load
 from support.craft import Packet
 from support.hostile import hostile_round
 from support.kernel_fixture import kernel_gro  # noqa: F401  a fixture
 from support.vnet import as_kernel_tells
 
-from pktpath.offload.gro import gro
-from pktpath.offload.reason import REASONS, Reason
-from pktpath.port.memory import load
-
 pytestmark = pytest.mark.oracle
 ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "3000"))
 CHUNK = 100
 
-NOT_ON_A_TAP = {Reason.CUT_BY_SNAPLEN, Reason.UDP_OFF, Reason.SUPER_FRAME, Reason.TOO_MANY_SEGMENTS, Reason.NO_MEMORY, Reason.GRO_OFF}
+NOT_ON_A_TAP = {
+    Reason.CUT_BY_SNAPLEN,
+    Reason.UDP_OFF,
+    Reason.SUPER_FRAME,
+    Reason.TOO_MANY_SEGMENTS,
+    Reason.NO_MEMORY,
+    Reason.GRO_OFF,
+}
 
 
 def test_hostile_rounds(kernel_gro, capsys) -> None:  # noqa: F811

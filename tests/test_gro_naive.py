@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.craft import Packet
-from support.hostile import hostile_round
-from support.naive_gro import Arrival, Delivery, NaiveGro
 
 from pktpath.batch import (
     CHECKSUM_BAD,
@@ -30,6 +27,9 @@ from pktpath.port.memory import load
 from pktpath.wire.checksum import sum_bytes
 from pktpath.wire.link import Link
 from pktpath.wire.parse import parse
+from support.craft import Packet
+from support.hostile import hostile_round
+from support.naive_gro import Arrival, Delivery, NaiveGro
 
 CHECKED = {"none": CHECKSUM_NONE, "good": CHECKSUM_UNNECESSARY, "bad": CHECKSUM_BAD, "partial": CHECKSUM_PARTIAL}
 CHECKED_NAMES = {int(number): name for name, number in CHECKED.items()}
@@ -61,7 +61,8 @@ def told(out: Batch) -> list[Delivery]:
             Delivery(
                 frame_bytes(out, i), Reason(out.reason[i]).word, CHECKED_NAMES[int(out.ip_summed[i])],
                 int(out.gso_segs[i]), int(out.gso_size[i]) if merged else 0, bool(kind & GSO_TCP_FIXEDID),
-                bool(kind & (GSO_TCP_ECN | GSO_TCP_ACCECN)), tuple(int(out.frag_origin[row]) for row in rows) or (int(out.origin[i]),),
+                bool(kind & (GSO_TCP_ECN | GSO_TCP_ACCECN)),
+                tuple(int(out.frag_origin[row]) for row in rows) or (int(out.origin[i]),),
             )
         )  # fmt: skip
     return deliveries
@@ -110,7 +111,9 @@ def hostile_arrivals(seed: int, most: int) -> list[Arrival]:
     return arrivals
 
 
-def both(arrivals: list[Arrival], version: str, *, unlimited: bool, udp: bool, trust: bool) -> tuple[list[Delivery], list[Delivery]]:
+def both(
+    arrivals: list[Arrival], version: str, *, unlimited: bool, udp: bool, trust: bool
+) -> tuple[list[Delivery], list[Delivery]]:
     rules = RULES[version]
     twin = NaiveGro(rules, depth=None if unlimited else 8, udp=udp, trust_partial=trust)
     for number, arrival in enumerate(arrivals):
@@ -154,7 +157,13 @@ def test_twin_on_hostile_rounds(version: str, unlimited: bool) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from([0x10, 0x18, 0x90, 0x11, 0x50]), st.integers(-1, 1), st.sampled_from([0, 1])),
+        st.tuples(
+            st.integers(0, 2),
+            st.integers(0, 3),
+            st.sampled_from([0x10, 0x18, 0x90, 0x11, 0x50]),
+            st.integers(-1, 1),
+            st.sampled_from([0, 1]),
+        ),
         min_size=1,
         max_size=12,
     ),
@@ -166,7 +175,9 @@ def test_twin_on_short_trains(steps, version: str, unlimited: bool) -> None:
     sequence, identity = [100] * 3, [7] * 3
     arrivals = []
     for flow, length, flags, jump, step in steps:
-        packet = Packet(sport=flow, payload=b"x" * length, seq=sequence[flow] + jump // 2, id=identity[flow], flags=flags, df=flow > 0)
+        packet = Packet(
+            sport=flow, payload=b"x" * length, seq=sequence[flow] + jump // 2, id=identity[flow], flags=flags, df=flow > 0
+        )
         arrivals.append(Arrival(packet.frame()))
         sequence[flow] += length
         identity[flow] += step

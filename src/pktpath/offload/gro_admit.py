@@ -21,12 +21,21 @@ CANDIDATE, ENDS, PASSES = 0, 1, 2
 
 NOT_HARMLESS = ~(parse.TAGGED | parse.EXTENSION_HEADERS) & 0xFFFF
 """Shapes that need a look: all but tags and extension headers."""
-_UDP_FORWARD = int(Feature.GRO_UDP_FWD)
+GRO, _UDP_FORWARD = int(Feature.GRO), int(Feature.GRO_UDP_FWD)
 
-_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = int(Reason.NONE), int(Reason.NOT_IP), int(Reason.MALFORMED), int(Reason.CUT_BY_SNAPLEN)
+_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = (
+    int(Reason.NONE),
+    int(Reason.NOT_IP),
+    int(Reason.MALFORMED),
+    int(Reason.CUT_BY_SNAPLEN),
+)
 _IP_OPTIONS, _IP_FRAGMENT, _BAD_IP_CHECKSUM = int(Reason.IP_OPTIONS), int(Reason.IP_FRAGMENT), int(Reason.BAD_IP_CHECKSUM)
-_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = int(Reason.LENGTH_MISMATCH), int(Reason.RESERVED_BIT), int(Reason.OTHER_PROTOCOL)
-_UDP_OFF, _SUPER_FRAME = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME)
+_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = (
+    int(Reason.LENGTH_MISMATCH),
+    int(Reason.RESERVED_BIT),
+    int(Reason.OTHER_PROTOCOL),
+)
+_UDP_OFF, _SUPER_FRAME, _GRO_OFF = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME), int(Reason.GRO_OFF)
 _BAD_CHECKSUM, _PARTIAL_CHECKSUM = int(Reason.BAD_CHECKSUM), int(Reason.PARTIAL_CHECKSUM)
 _ZERO_CHECKSUM, _BAD_UDP_LENGTH = int(Reason.ZERO_CHECKSUM), int(Reason.BAD_UDP_LENGTH)
 
@@ -47,6 +56,8 @@ def admit(batch, i, features, trust_partial):
     protocol = np.int64(batch.protocol[i])
     transport = np.int64(batch.transport_offset[i])
     nowhere = np.int64(0)
+    if not features & GRO:
+        return PASSES, _GRO_OFF, protocol, nowhere
     if network == 0:
         return PASSES, _MALFORMED if shape & parse.MALFORMED else _NOT_IP, protocol, nowhere
     if batch.wire_len[i] > batch.frame_len[i]:

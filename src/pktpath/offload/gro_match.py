@@ -5,10 +5,12 @@ the receive functions of IPv4 and IPv6. The kernel only wants to know whether an
 the first difference has a name, the one that tells most before those that follow from it.
 """
 
+import numpy as np
+
 from pktpath.jit import inlined
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp
-from pktpath.wire.load import load16, load32, word32
+from pktpath.wire.load import load16, load32, word32, word64
 
 _NONE, _EMPTY, _SYN, _RST, _FIN, _PSH, _URG = (
     int(reason) for reason in (Reason.NONE, Reason.EMPTY, Reason.SYN, Reason.RST, Reason.FIN, Reason.PSH, Reason.URG)
@@ -44,7 +46,7 @@ def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
     """Return 0 if this segment is the next one of the held frame, else the first difference."""
     here = at + transport
     there = held.at + transport
-    if (load32(mem, there + tcp.SEQUENCE) + held.payload - load32(mem, here + tcp.SEQUENCE)) & 0xFFFFFFFF:
+    if load32(mem, here + tcp.SEQUENCE) != held.next_seq:
         return _OUT_OF_SEQUENCE
     word = load32(mem, here + tcp.FLAG_WORD)
     changed = word ^ load32(mem, there + tcp.FLAG_WORD)
@@ -54,9 +56,8 @@ def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
         return _CWR
     if word32(mem, here + tcp.ACKNOWLEDGMENT) != word32(mem, there + tcp.ACKNOWLEDGMENT):
         return _ACK_DIFFERS
-    for k in range(tcp.LENGTH, payload_offset - transport, 4):
-        if word32(mem, here + k) != word32(mem, there + k):
-            return _OPTIONS_DIFFER
+    if not _same_options(mem, here, there, payload_offset - transport):
+        return _OPTIONS_DIFFER
     return _LONGER if payload > held.mss else _NONE
 
 
@@ -77,10 +78,49 @@ def network_difference(held, mem, at, offset, transport, rules):
     first = load32(mem, there + ipv4.ID)
     if (word ^ first) & ipv4.DF:
         return _DF_DIFFERS
-    advance = ((word >> 16) - (first >> 16)) & 0xFFFF
     if held.count == 1:
         # The second frame decides whether the ID of this train stands still or counts.
-        held.fixed_id = advance == 0 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
-    if held.fixed_id:
-        return _IP_ID if advance != 0 else _NONE
-    return _IP_ID if advance != held.count else _NONE
+        still = word >> 16 == first >> 16 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
+        held.id_step = np.int64(0) if still else np.int64(0x10000)
+        held.next_id = (first + held.id_step) & 0xFFFFFFFF
+    return _IP_ID if word >> 16 != held.next_id >> 16 else _NONE
+
+
+@inlined
+def tcp_continues(held, mem, at, network_offset, transport, payload_offset, payload):
+    """Whether a segment differs in nothing from what a merged frame expects next: the common case of all rules at once.
+
+    A held frame has no SYN, FIN, RST, PSH or URG, so a segment with its flags has none either.
+    """
+    here = at + transport
+    there = held.at + transport
+    return (
+        payload == held.mss
+        and load32(mem, here + tcp.SEQUENCE) == held.next_seq
+        # Acknowledgment, data offset, flags and window.
+        and word64(mem, here + tcp.ACKNOWLEDGMENT) == word64(mem, there + tcp.ACKNOWLEDGMENT)
+        and load16(mem, here + tcp.FLAG_WORD) & tcp.CWR == 0
+        and _same_options(mem, here, there, payload_offset - transport)
+        and _network_continues(held, mem, at + network_offset, held.at + network_offset, transport - network_offset)
+    )
+
+
+@inlined
+def _network_continues(held, mem, here, there, length):
+    if length == ipv4.LENGTH:
+        return (
+            load32(mem, here + ipv4.ID) == held.next_id
+            and load16(mem, here) == load16(mem, there)
+            and load16(mem, here + ipv4.TTL) == load16(mem, there + ipv4.TTL)
+        )
+    return load16(mem, here) == load16(mem, there) and load16(mem, here + ipv6.NEXT_HEADER) == load16(
+        mem, there + ipv6.NEXT_HEADER
+    )
+
+
+@inlined
+def _same_options(mem, here, there, length):
+    for k in range(tcp.LENGTH, length, 4):  # noqa: SIM110  a kernel has no generators
+        if word32(mem, here + k) != word32(mem, there + k):
+            return False
+    return True

@@ -20,15 +20,17 @@ from pktpath.batch import (
     copy_descriptor,
 )
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import NOBODY, NODES, SLOTS, link_slot, unlink_slot
+from pktpath.offload.gro_table import NODES, SLOTS, link_slot, unlink_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
 from pktpath.wire import ethernet, ipv4, ipv6, link, tcp, udp
 from pktpath.wire.checksum import fold, pseudo_sum, swap
-from pktpath.wire.load import copy_bytes, load16, store16
+from pktpath.wire.load import copy_bytes, load16, load32, store16
 
 _NONE, _ALONE, _EVICTED = int(Reason.NONE), int(Reason.ALONE), int(Reason.EVICTED)
-_TOO_BIG, _NO_MEMORY = int(Reason.TOO_BIG), int(Reason.NO_MEMORY)
+_NO_MEMORY = int(Reason.NO_MEMORY)
+UNDECIDED = -1
+"""As `next_id`: no ID word is this."""
 MOST = 65536
 """A merged frame stays below this: its length must fit into an IPv4 header (GRO_LEGACY_MAX_SIZE)."""
 
@@ -36,85 +38,81 @@ MOST = 65536
 @inlined
 def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     """Hold frame `i`, with its chunks; a slot must be free. `reason` is why it did not merge, 0 if it had no chance to."""
+    mem = batch.pool.mem
     left = table.free[SLOTS] - 1
     table.free[SLOTS] = left
-    slot = np.int64(table.free_slots[left])
+    slot = np.uint64(table.free_slots[left])
     copy_descriptor(batch, i, table.held, slot)
     table.held.reason[slot] = reason
     held = table.slots[slot]
-    payload = batch.payload_len[i]
+    at = batch.head_addr[i]
+    payload = np.int64(batch.payload_len[i])
     # The kernel measures from the end of the 14 bytes of Ethernet: tags in the frame count.
     network_start = ethernet.LENGTH if batch.link[i] == link.ETHERNET else np.int64(batch.network_offset[i])
     held.key = key
     held.layout = layout
-    held.at = batch.head_addr[i]
+    held.at = at
+    # Means nothing for UDP, whose header and at least one byte of payload stand there.
+    held.next_seq = (load32(mem, at + batch.transport_offset[i] + tcp.SEQUENCE) + payload) & 0xFFFFFFFF
+    held.next_id = UNDECIDED
+    held.id_step = 0
     held.mss = payload
     held.payload = payload
     held.limit = min(rules.gro_max_size, MOST) - (np.int64(batch.payload_offset[i]) - network_start)
     held.count = 1
-    held.fixed_id = 0
     held.payload_sum = batch.payload_sum[i]
-    held.first_node = NOBODY
-    link_slot(table.buckets, table.groups, table.slots, slot, bucket, group)
+    link_slot(table.buckets, table.groups, table.slots, np.int64(slot), bucket, group)
 
 
 @inlined
-def _own_headers(pool, mem, source, headers):
-    """Copy headers to a fresh chunk; return it and the address of the copy, NO_CHUNK without memory."""
-    chunk_class = chunk_class_for(headers)
-    chunk = np.int64(NO_CHUNK)
-    if chunk_class >= 0:
-        chunk = chunk_alloc(pool, chunk_class)
-    if chunk == NO_CHUNK:
-        return chunk, source
-    target = chunk_address(pool, chunk) + HEADROOM
-    copy_bytes(mem, target, source, headers)
-    return chunk, target
-
-
-@inlined
-def merge(batch, i, table, slot, payload_offset, payload):
-    """Append the payload of frame `i` to a held frame and return 0, or the reason why it cannot be."""
-    held = table.slots[slot]
-    nodes = table.nodes
-    so_far = np.int64(held.payload)
-    if so_far + payload >= held.limit:
-        return _TOO_BIG
+def own_headers(table, slot, held, pool, headers):
+    """Before the first merge: copy the headers to a fresh chunk, the payload becomes the first range. 0 or NO_MEMORY."""
     left = table.free[NODES] - 1
-    if left < (1 if held.count == 1 else 0):
+    chunk_class = chunk_class_for(headers)
+    # A second node is for the payload that comes.
+    if left < 1 or chunk_class < 0:
         return _NO_MEMORY
-    if held.count == 1:
-        chunk, target = _own_headers(batch.pool, batch.pool.mem, held.at, payload_offset)
-        if chunk == NO_CHUNK:
-            return _NO_MEMORY
-        first = np.int64(table.free_nodes[left])
-        left -= 1
-        node = nodes[first]
-        node.address = held.at + payload_offset
-        node.length = so_far
-        node.chunk = table.held.head_chunk[slot]
-        node.origin = table.held.origin[slot]
-        held.first_node = first
-        held.last_node = first
-        held.at = target
-        table.held.head_addr[slot] = target
-        table.held.head_len[slot] = payload_offset
-        table.held.head_chunk[slot] = chunk
+    chunk = chunk_alloc(pool, chunk_class)
+    if chunk == NO_CHUNK:
+        return _NO_MEMORY
+    target = chunk_address(pool, chunk) + HEADROOM
+    copy_bytes(pool.mem, target, held.at, headers)
     table.free[NODES] = left
-    number = np.int64(table.free_nodes[left])
+    number = table.free_nodes[left]
+    node = table.nodes[number]
+    node.address = held.at + headers
+    node.length = held.payload
+    node.chunk = table.held.head_chunk[slot]
+    node.origin = table.held.origin[slot]
+    held.first_node = number
+    held.last_node = number
+    held.at = target
+    table.held.head_addr[slot] = target
+    table.held.head_len[slot] = headers
+    table.held.head_chunk[slot] = chunk
+    return _NONE
+
+
+@inlined
+def append(batch, i, nodes, free, free_nodes, held, payload_offset, payload):
+    """Append the payload of frame `i` to a held frame with headers of its own; a node must be free."""
+    left = free[NODES] - 1
+    free[NODES] = left
+    number = free_nodes[left]
     node = nodes[number]
     node.address = batch.head_addr[i] + payload_offset
     node.length = payload
     # The count of the frame's one chunk now belongs to its payload.
     node.chunk = batch.head_chunk[i]
     node.origin = batch.origin[i]
-    nodes[np.int64(held.last_node)].next = number
+    nodes[held.last_node].next = number
     held.last_node = number
     if held.payload_sum >= 0:
-        held.payload_sum = _joined_sum(held.payload_sum, so_far, np.int64(batch.payload_sum[i]))
-    held.payload = so_far + payload
+        held.payload_sum = _joined_sum(held.payload_sum, held.payload, np.int64(batch.payload_sum[i]))
+    held.payload += payload
+    held.next_seq = (held.next_seq + payload) & 0xFFFFFFFF
+    held.next_id = (held.next_id + held.id_step) & 0xFFFFFFFF
     held.count += 1
-    return _NONE
 
 
 @inlined
@@ -128,8 +126,8 @@ def _joined_sum(known, length, part):
 @inlined
 def deliver(batch, i, out, table, reason):
     """Move frame `i` to the end of `out`, unchanged and with its chunks."""
-    j = out.used[FRAMES]
-    out.used[FRAMES] = j + 1
+    j = np.uint64(out.used[FRAMES])
+    out.used[FRAMES] += 1
     copy_descriptor(batch, i, out, j)
     out.reason[j] = reason
     table.counts[reason] += 1
@@ -149,9 +147,10 @@ def deliver(batch, i, out, table, reason):
 def complete(out, table, slot, why, rules):
     """Move a held frame to the end of `out`; `why` is what ended it."""
     held = table.slots[slot]
-    j = out.used[FRAMES]
-    out.used[FRAMES] = j + 1
-    copy_descriptor(table.held, slot, out, j)
+    # Unsigned, so that numba does not look whether an index is negative.
+    j = np.uint64(out.used[FRAMES])
+    out.used[FRAMES] += 1
+    copy_descriptor(table.held, np.uint64(slot), out, j)
     row = out.used[FRAGS]
     out.frag_first[j] = row
     out.frag_count[j] = 0
@@ -175,20 +174,19 @@ def complete(out, table, slot, why, rules):
 @inlined
 def _move_ranges(out, nodes, free, free_nodes, held, row):
     """Write the payload ranges of a held frame from `row` on, free their nodes, and return the row after."""
-    number = np.int64(held.first_node)
+    number = held.first_node
     left = free[NODES]
-    for _ in range(held.count):
+    for k in range(held.count):
         node = nodes[number]
-        out.frag_addr[row] = node.address
-        out.frag_len[row] = node.length
-        out.frag_chunk[row] = node.chunk
-        out.frag_origin[row] = node.origin
-        row += 1
-        free_nodes[left] = number
-        left += 1
-        number = np.int64(node.next)
-    free[NODES] = left
-    return row
+        r = np.uint64(row + k)
+        out.frag_addr[r] = node.address
+        out.frag_len[r] = node.length
+        out.frag_chunk[r] = node.chunk
+        out.frag_origin[r] = node.origin
+        free_nodes[np.uint64(left + k)] = number
+        number = node.next
+    free[NODES] = left + held.count
+    return row + held.count
 
 
 @inlined
@@ -221,7 +219,7 @@ def _complete_headers(out, j, held, rules):
         out.csum_offset[j] = tcp.CHECKSUM
         store16(mem, at + tcp.CHECKSUM, pseudo)
         kind = GSO_TCPV4 if network == 4 else GSO_TCPV6
-        if held.fixed_id:
+        if network == 4 and held.id_step == 0:
             kind |= GSO_TCP_FIXEDID
         if load16(mem, at + tcp.FLAG_WORD) & tcp.CWR:
             kind |= GSO_TCP_ACCECN if rules.accurate_ecn else GSO_TCP_ECN
