@@ -47,7 +47,7 @@ def test_hostile_rounds(kernel_gro, capsys) -> None:  # noqa: F811
     with capsys.disabled():
         print(f"\n{ROUNDS} rounds, {merged} frames merged;", {reason.word: counts[reason] for reason in Reason if counts[reason]})
     assert merged > 0
-    assert {reason for reason in Reason if not counts[reason]} <= NOT_ON_A_TAP
+    assert {reason for reason in Reason if not counts[reason] and reason < Reason.BAD_FRAGMENT} <= NOT_ON_A_TAP
 
 
 def test_super_frame_completes_what_is_held(kernel_gro) -> None:  # noqa: F811

@@ -1,6 +1,7 @@
 """The compiled kernel and its naive twin deliver the same frames, in the same order, for the same reasons."""
 
 import random
+import struct
 
 import numpy as np
 import pytest
@@ -24,7 +25,6 @@ from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, gro_flush, gro_poll
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.port.memory import load
-from pktpath.wire.checksum import sum_bytes
 from pktpath.wire.link import Link
 from pktpath.wire.parse import parse
 from support.craft import Packet
@@ -143,7 +143,7 @@ def check_accounts(arrivals, batch, out, table) -> None:
         known = int(out.payload_sum[i])
         if known >= 0:
             payload = frame_bytes(out, i)[int(out.payload_offset[i]) :]
-            assert known % 0xFFFF == int(sum_bytes(np.frombuffer(payload + b"\0", np.uint8), 0, len(payload))) % 0xFFFF
+            assert known % 0xFFFF == sum(struct.unpack(f"!{(len(payload) + 1) // 2}H", payload + bytes(len(payload) & 1))) % 0xFFFF
 
 
 @pytest.mark.parametrize("version", RULES)

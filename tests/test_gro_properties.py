@@ -94,7 +94,7 @@ def test_every_reason_can_be_reached(capsys) -> None:
     count(gro(load(pair), features=Feature.NONE))
     with capsys.disabled():
         print("\n", {reason.word: number for reason, number in sorted(counts.items())})
-    assert set(counts) == set(Reason)
+    assert set(counts) == {reason for reason in Reason if reason < Reason.BAD_FRAGMENT}, "those after are of reassembly"
 
 
 def run_apart(script: str, **environment: str) -> None:

@@ -36,8 +36,16 @@ _LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = (
     int(Reason.OTHER_PROTOCOL),
 )
 _UDP_OFF, _SUPER_FRAME, _GRO_OFF = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME), int(Reason.GRO_OFF)
+_FIRST_OF_REASSEMBLY = int(Reason.BAD_FRAGMENT)
 _BAD_CHECKSUM, _PARTIAL_CHECKSUM = int(Reason.BAD_CHECKSUM), int(Reason.PARTIAL_CHECKSUM)
 _ZERO_CHECKSUM, _BAD_UDP_LENGTH = int(Reason.ZERO_CHECKSUM), int(Reason.BAD_UDP_LENGTH)
+
+
+@inlined
+def _fragment_reason(batch, i):
+    """Return what reassembly said of a fragment, if it was asked."""
+    said = np.int64(batch.reason[i])
+    return said if said >= _FIRST_OF_REASSEMBLY else _IP_FRAGMENT
 
 
 @inlined
@@ -69,7 +77,7 @@ def admit(batch, i, features, trust_partial):
         if shape & parse.IP_OPTIONS:
             return PASSES, _IP_OPTIONS, protocol, nowhere
         if fragment & (ipv4.MF | ipv4.OFFSET_MASK):
-            return PASSES, _IP_FRAGMENT, protocol, nowhere
+            return PASSES, _fragment_reason(batch, i), protocol, nowhere
         if shape & parse.BAD_IP_CHECKSUM:
             return PASSES, _BAD_IP_CHECKSUM, protocol, nowhere
         if fragment & ipv4.RESERVED:
@@ -78,7 +86,7 @@ def admit(batch, i, features, trust_partial):
         transport = offset + ipv4.LENGTH
     else:
         if shape & parse.FRAGMENT:
-            return PASSES, _IP_FRAGMENT, protocol, nowhere
+            return PASSES, _fragment_reason(batch, i), protocol, nowhere
         length = load16(mem, at + ipv6.PAYLOAD_LENGTH) + ipv6.LENGTH
         if transport == 0:
             protocol, transport = _walk_extensions(mem, base, end, offset)
