@@ -142,7 +142,7 @@ def test_the_peer_refuses_what_it_cannot(dpdk):
 def test_the_frames_of_a_burst_are_the_ones_described():
     batch = burst(4, 64, header=64)
     assert set(batch.payload_len[:64]) == {PAYLOAD}
-    assert set(batch.shape[:64]) == {0}
+    assert set(batch.shape_flags[:64]) == {0}
     assert len(set(batch.hash[:64])) == 4
     assert super_frame(45).gso_type[0] == GSO_TCPV4
 
@@ -153,7 +153,7 @@ def test_a_capture_of_any_size(tmp_path):
     batches = list(read(path))
     assert sum(int(batch.used[FRAMES]) for batch in batches) == count
     assert abs(path.stat().st_size - 1_000_000) < 450_000
-    assert not any(batch.shape[: batch.used[FRAMES]].any() for batch in batches)
+    assert not any(batch.shape_flags[: batch.used[FRAMES]].any() for batch in batches)
 
 
 @timed

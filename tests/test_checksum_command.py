@@ -171,7 +171,7 @@ def plain_frames():
     batch = load(frames)
     return [
         frame
-        for frame, protocol, network, shape in zip(frames, batch.protocol, batch.network, batch.shape, strict=True)
+        for frame, protocol, network, shape in zip(frames, batch.protocol, batch.network, batch.shape_flags, strict=True)
         if protocol in (6, 17)
         and judge(frame)[0] not in ("not_verifiable", "not_applicable")
         and not (network == 6 and shape & (JUMBO | ZERO_LENGTH))

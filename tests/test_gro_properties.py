@@ -84,7 +84,7 @@ def test_every_reason_can_be_reached(capsys) -> None:
     pair = [Packet(payload=b"x" * 10, seq=100 + 10 * k).frame() for k in range(2)]
     cut, super_frame, starved = load(pair), load(pair), load(pair)
     cut.wire_len[:] += 1
-    cut.shape[:2] |= 64
+    cut.shape_flags[:2] |= 64
     super_frame.gso_size[1] = 5
     starved.pool.free_count[:] = 0
     for batch in (cut, super_frame, starved):

@@ -81,7 +81,7 @@ def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_tim
     taken = 0
     number = 0
     for i in range(batch.used[FRAMES]):
-        if taken == poll or (taken > 0 and batch.timestamp[i] - batch.timestamp[i - 1] > flush_timeout_ns):
+        if taken == poll or (taken > 0 and batch.frames[i].timestamp - batch.frames[i - 1].timestamp > flush_timeout_ns):
             before = out.used[FRAMES]
             _flush(out, table, rules)
             out_poll[before : out.used[FRAMES]] = number

@@ -22,10 +22,11 @@ _MERGED, _UNKNOWN = -3, -2
 @inlined
 def _identity(batch, i, protocol, network_offset, transport):
     """Return what must be equal in a flow beside the bytes of its frames: (hash and port, header places and tag)."""
+    frame = batch.frames[i]
     layout = transport | network_offset << 16 | protocol << 32
-    if batch.vlan_proto[i]:
-        layout |= (np.int64(batch.vlan_tci[i]) | (0x10000 if batch.vlan_proto[i] == ethernet.VLAN else 0x20000)) << 40
-    return np.int64(batch.hash[i]) | np.int64(batch.in_port[i]) << 32, layout
+    if frame.vlan_proto:
+        layout |= (np.int64(frame.vlan_tci) | (0x10000 if frame.vlan_proto == ethernet.VLAN else 0x20000)) << 40
+    return np.int64(frame.hash) | np.int64(frame.in_port) << 32, layout
 
 
 @inlined
@@ -34,25 +35,26 @@ def _try_append(batch, i, table):
 
     Return _MERGED, or the slot of its flow, NOBODY, or _UNKNOWN where it takes the long way to know.
     """
-    protocol = np.int64(batch.protocol[i])
+    frame = batch.frames[i]
+    protocol = np.int64(frame.protocol)
     if (
         protocol != tcp.PROTOCOL
-        or batch.ip_summed[i] != CHECKSUM_UNNECESSARY
-        or batch.shape[i] & NOT_HARMLESS
-        or batch.frag_count[i] | batch.gso_size[i]
+        or frame.ip_summed != CHECKSUM_UNNECESSARY
+        or frame.shape_flags & NOT_HARMLESS
+        or frame.frag_count | frame.gso_size
     ):
         return _UNKNOWN
     mem = batch.pool.mem
-    at = batch.head_addr[i]
-    network_offset = np.int64(batch.network_offset[i])
-    transport = np.int64(batch.transport_offset[i])
+    at = frame.head_addr
+    network_offset = np.int64(frame.network_offset)
+    transport = np.int64(frame.transport_offset)
     key, layout = _identity(batch, i, protocol, network_offset, transport)
     slot = find(table.buckets, table.slots, mem, at, key, layout, key & table.bucket_mask, network_offset, transport)
     if slot < 0:
         return slot
     held = table.slots[slot]
-    payload = np.int64(batch.payload_len[i])
-    payload_offset = np.int64(batch.payload_offset[i])
+    payload = np.int64(frame.payload_len)
+    payload_offset = np.int64(frame.payload_offset)
     if (
         held.payload + payload < held.limit
         and held.count > 1
@@ -72,10 +74,10 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
     if slot == _MERGED:
         return
     mem = batch.pool.mem
-    at = batch.head_addr[i]
-    network_offset = np.int64(batch.network_offset[i])
-    protocol = np.int64(batch.protocol[i])
-    transport = np.int64(batch.transport_offset[i])
+    at = batch.frames[i].head_addr
+    network_offset = np.int64(batch.frames[i].network_offset)
+    protocol = np.int64(batch.frames[i].protocol)
+    transport = np.int64(batch.frames[i].transport_offset)
     verdict = CANDIDATE
     refused = _NONE
     if slot == _UNKNOWN:
@@ -86,8 +88,8 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
     if slot == _UNKNOWN and verdict != PASSES:
         slot = find(table.buckets, table.slots, mem, at, key, layout, bucket, network_offset, transport)
     held = table.slots[max(slot, 0)]
-    payload = np.int64(batch.payload_len[i])
-    payload_offset = np.int64(batch.payload_offset[i])
+    payload = np.int64(batch.frames[i].payload_len)
+    payload_offset = np.int64(batch.frames[i].payload_offset)
     final = _NONE
     if protocol == tcp.PROTOCOL and verdict == CANDIDATE:
         final = tcp_finality(load16(mem, at + transport + tcp.FLAG_WORD), payload)

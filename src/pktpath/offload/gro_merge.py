@@ -43,24 +43,24 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     table.free[SLOTS] = left
     slot = np.uint64(table.free_slots[left])
     copy_descriptor(batch, i, table.held, slot)
-    table.held.reason[slot] = reason
+    table.held.frames[slot].reason = reason
     held = table.slots[slot]
-    at = batch.head_addr[i]
-    payload = np.int64(batch.payload_len[i])
+    at = batch.frames[i].head_addr
+    payload = np.int64(batch.frames[i].payload_len)
     # The kernel measures from the end of the 14 bytes of Ethernet: tags in the frame count.
-    network_start = ethernet.LENGTH if batch.link[i] == link.ETHERNET else np.int64(batch.network_offset[i])
+    network_start = ethernet.LENGTH if batch.frames[i].link == link.ETHERNET else np.int64(batch.frames[i].network_offset)
     held.key = key
     held.layout = layout
     held.at = at
     # Means nothing for UDP, whose header and at least one byte of payload stand there.
-    held.next_seq = (load32(mem, at + batch.transport_offset[i] + tcp.SEQUENCE) + payload) & 0xFFFFFFFF
+    held.next_seq = (load32(mem, at + batch.frames[i].transport_offset + tcp.SEQUENCE) + payload) & 0xFFFFFFFF
     held.next_id = UNDECIDED
     held.id_step = 0
     held.mss = payload
     held.payload = payload
-    held.limit = min(rules.gro_max_size, MOST) - (np.int64(batch.payload_offset[i]) - network_start)
+    held.limit = min(rules.gro_max_size, MOST) - (np.int64(batch.frames[i].payload_offset) - network_start)
     held.count = 1
-    held.payload_sum = batch.payload_sum[i]
+    held.payload_sum = batch.frames[i].payload_sum
     link_slot(table.buckets, table.groups, table.slots, np.int64(slot), bucket, group)
 
 
@@ -82,14 +82,14 @@ def own_headers(table, slot, held, pool, headers):
     node = table.nodes[number]
     node.address = held.at + headers
     node.length = held.payload
-    node.chunk = table.held.head_chunk[slot]
-    node.origin = table.held.origin[slot]
+    node.chunk = table.held.frames[slot].head_chunk
+    node.origin = table.held.frames[slot].origin
     held.first_node = number
     held.last_node = number
     held.at = target
-    table.held.head_addr[slot] = target
-    table.held.head_len[slot] = headers
-    table.held.head_chunk[slot] = chunk
+    table.held.frames[slot].head_addr = target
+    table.held.frames[slot].head_len = headers
+    table.held.frames[slot].head_chunk = chunk
     return _NONE
 
 
@@ -100,15 +100,15 @@ def append(batch, i, nodes, free, free_nodes, held, payload_offset, payload):
     free[NODES] = left
     number = free_nodes[left]
     node = nodes[number]
-    node.address = batch.head_addr[i] + payload_offset
+    node.address = batch.frames[i].head_addr + payload_offset
     node.length = payload
     # The count of the frame's one chunk now belongs to its payload.
-    node.chunk = batch.head_chunk[i]
-    node.origin = batch.origin[i]
+    node.chunk = batch.frames[i].head_chunk
+    node.origin = batch.frames[i].origin
     nodes[held.last_node].next = number
     held.last_node = number
     if held.payload_sum >= 0:
-        held.payload_sum = _joined_sum(held.payload_sum, held.payload, np.int64(batch.payload_sum[i]))
+        held.payload_sum = _joined_sum(held.payload_sum, held.payload, np.int64(batch.frames[i].payload_sum))
     held.payload += payload
     held.next_seq = (held.next_seq + payload) & 0xFFFFFFFF
     held.next_id = (held.next_id + held.id_step) & 0xFFFFFFFF
@@ -126,15 +126,16 @@ def _joined_sum(known, length, part):
 @inlined
 def deliver(batch, i, out, table, reason):
     """Move frame `i` to the end of `out`, unchanged and with its chunks."""
+    frame = batch.frames[i]
     j = np.uint64(out.used[FRAMES])
     out.used[FRAMES] += 1
     copy_descriptor(batch, i, out, j)
-    out.reason[j] = reason
+    out.frames[j].reason = reason
     table.counts[reason] += 1
     row = out.used[FRAGS]
-    out.frag_first[j] = row
-    out.frag_count[j] = batch.frag_count[i]
-    for source in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
+    out.frames[j].frag_first = row
+    out.frames[j].frag_count = frame.frag_count
+    for source in range(frame.frag_first, frame.frag_first + frame.frag_count):
         out.frag_addr[row] = batch.frag_addr[source]
         out.frag_len[row] = batch.frag_len[source]
         out.frag_chunk[row] = batch.frag_chunk[source]
@@ -152,19 +153,19 @@ def complete(out, table, slot, why, rules):
     out.used[FRAMES] += 1
     copy_descriptor(table.held, np.uint64(slot), out, j)
     row = out.used[FRAGS]
-    out.frag_first[j] = row
-    out.frag_count[j] = 0
+    out.frames[j].frag_first = row
+    out.frames[j].frag_count = 0
     reason = np.int64(why)
     if held.count > 1:
         out.used[FRAGS] = _move_ranges(out, table.nodes, table.free, table.free_nodes, held, row)
-        out.frag_count[j] = held.count
+        out.frames[j].frag_count = held.count
         table.merged[0] += held.count - 1
         _complete_headers(out, j, held, rules)
-    elif out.reason[j] != _NONE:
-        reason = np.int64(out.reason[j])
+    elif out.frames[j].reason != _NONE:
+        reason = np.int64(out.frames[j].reason)
     elif why != _EVICTED:
         reason = np.int64(_ALONE)
-    out.reason[j] = reason
+    out.frames[j].reason = reason
     table.counts[reason] += 1
     unlink_slot(table.buckets, table.groups, table.slots, slot, held.bucket & table.group_mask)
     table.free_slots[table.free[SLOTS]] = slot
@@ -192,18 +193,19 @@ def _move_ranges(out, nodes, free, free_nodes, held, row):
 @inlined
 def _complete_headers(out, j, held, rules):
     """Write lengths and the pseudo-header sum into the private headers, and what they mean into the columns."""
+    to = out.frames[j]
     mem = out.pool.mem
     payload = np.int64(held.payload)
-    headers = np.int64(out.payload_offset[j])
-    network_offset = np.int64(out.network_offset[j])
-    transport = np.int64(out.transport_offset[j])
-    out.frame_len[j] = headers + payload
-    out.wire_len[j] = headers + payload
-    out.payload_len[j] = payload
-    out.payload_sum[j] = held.payload_sum
+    headers = np.int64(to.payload_offset)
+    network_offset = np.int64(to.network_offset)
+    transport = np.int64(to.transport_offset)
+    to.frame_len = headers + payload
+    to.wire_len = headers + payload
+    to.payload_len = payload
+    to.payload_sum = held.payload_sum
     at = held.at + network_offset
     length = headers + payload - network_offset
-    network = np.int64(out.network[j])
+    network = np.int64(to.network)
     if network == 4:
         old = load16(mem, at + ipv4.TOTAL_LENGTH)
         check = load16(mem, at + ipv4.CHECKSUM)
@@ -211,12 +213,12 @@ def _complete_headers(out, j, held, rules):
         store16(mem, at + ipv4.CHECKSUM, fold((check ^ 0xFFFF) + (old ^ 0xFFFF) + length) ^ 0xFFFF)
     else:
         store16(mem, at + ipv6.PAYLOAD_LENGTH, length - ipv6.LENGTH)
-    protocol = np.int64(out.protocol[j])
+    protocol = np.int64(to.protocol)
     length = headers + payload - transport
     pseudo = pseudo_sum(mem, at, network, protocol, length)
     at = held.at + transport
     if protocol == tcp.PROTOCOL:
-        out.csum_offset[j] = tcp.CHECKSUM
+        to.csum_offset = tcp.CHECKSUM
         store16(mem, at + tcp.CHECKSUM, pseudo)
         kind = GSO_TCPV4 if network == 4 else GSO_TCPV6
         if network == 4 and held.id_step == 0:
@@ -224,12 +226,12 @@ def _complete_headers(out, j, held, rules):
         if load16(mem, at + tcp.FLAG_WORD) & tcp.CWR:
             kind |= GSO_TCP_ACCECN if rules.accurate_ecn else GSO_TCP_ECN
     else:
-        out.csum_offset[j] = udp.CHECKSUM
+        to.csum_offset = udp.CHECKSUM
         store16(mem, at + udp.UDP_LENGTH, length)
         store16(mem, at + udp.CHECKSUM, pseudo)
         kind = GSO_UDP_L4
-    out.csum_start[j] = transport
-    out.ip_summed[j] = CHECKSUM_PARTIAL
-    out.gso_type[j] = kind
-    out.gso_size[j] = held.mss
-    out.gso_segs[j] = held.count
+    to.csum_start = transport
+    to.ip_summed = CHECKSUM_PARTIAL
+    to.gso_type = kind
+    to.gso_size = held.mss
+    to.gso_segs = held.count

@@ -63,23 +63,24 @@ def cut_frame(batch, i, out, cut, gather, complete):
     With `gather` each segment is a header of its own and shared fragments, otherwise one linear
     copy. With `complete` checksums are computed, otherwise left partial.
     """
+    frame = batch.frames[i]
     pool = batch.pool
     mem = pool.mem
     chunk_class = cut_class(cut, gather)
     summing = complete and cut.kind != CUT_UFO
     transport = cut.transport_offset + cut.moved
-    shape = np.int64(batch.shape[i]) & (_KEPT_SHAPE if cut.kind == CUT_UFO else _KEPT_SHAPE | _RESERVED_BIT)
+    shape = np.int64(frame.shape_flags) & (_KEPT_SHAPE if cut.kind == CUT_UFO else _KEPT_SHAPE | _RESERVED_BIT)
     if cut.kind == CUT_UFO:
         shape |= _FRAGMENT
     if cut.network == 6 and transport > cut.network_offset + ipv6.LENGTH:
         shape |= _EXTENSION_HEADERS
     row = out.used[FRAGS]
     # The piece of payload being walked, and the row of the fragment after it.
-    at = batch.head_addr[i] + cut.payload_offset
-    left = np.int64(batch.head_len[i]) - cut.payload_offset
-    chunk = np.int64(batch.head_chunk[i])
-    origin = batch.origin[i]
-    following = np.int64(batch.frag_first[i])
+    at = frame.head_addr + cut.payload_offset
+    left = np.int64(frame.head_len) - cut.payload_offset
+    chunk = np.int64(frame.head_chunk)
+    origin = frame.origin
+    following = np.int64(frame.frag_first)
     for k in range(cut.frames):
         j = out.used[FRAMES] + k
         length = segment_payload_len(cut, k)
@@ -87,7 +88,7 @@ def cut_frame(batch, i, out, cut, gather, complete):
         own = chunk_alloc(pool, chunk_class)
         head = chunk_address(pool, own) + HEADROOM
         copy_descriptor(batch, i, out, j)
-        out.frag_first[j] = row
+        out.frames[j].frag_first = row
         total = np.int64(0)
         taken = np.int64(0)
         while taken < length:
@@ -115,33 +116,33 @@ def cut_frame(batch, i, out, cut, gather, complete):
             left -= take
         total = fold(total) if summing else np.int64(-1)
         segment_header(mem, head, cut, k, length, total)
-        out.head_addr[j] = head
-        out.head_len[j] = header if gather else header + length
-        out.head_chunk[j] = own
-        out.frag_count[j] = row - out.frag_first[j]
-        out.frame_len[j] = header + length
-        out.wire_len[j] = header + length
-        out.ip_summed[j] = CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL
-        out.payload_sum[j] = total
-        out.csum_start[j] = 0 if complete else transport
-        out.csum_offset[j] = 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM
-        out.shape[j] = shape
+        out.frames[j].head_addr = head
+        out.frames[j].head_len = header if gather else header + length
+        out.frames[j].head_chunk = own
+        out.frames[j].frag_count = row - out.frames[j].frag_first
+        out.frames[j].frame_len = header + length
+        out.frames[j].wire_len = header + length
+        out.frames[j].ip_summed = CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL
+        out.frames[j].payload_sum = total
+        out.frames[j].csum_start = 0 if complete else transport
+        out.frames[j].csum_offset = 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM
+        out.frames[j].shape_flags = shape
         segments = partial_segments(cut, length)
-        out.gso_type[j] = np.int64(batch.gso_type[i]) | GSO_PARTIAL if segments > 1 else 0
-        out.gso_size[j] = cut.size if segments > 1 else 0
-        out.gso_segs[j] = segments
-        out.reason[j] = 0
+        out.frames[j].gso_type = np.int64(frame.gso_type) | GSO_PARTIAL if segments > 1 else 0
+        out.frames[j].gso_size = cut.size if segments > 1 else 0
+        out.frames[j].gso_segs = segments
+        out.frames[j].reason = 0
         # Of IP fragments only the first one has a transport header to see.
         visible = cut.kind != CUT_UFO or k == 0
-        out.transport_offset[j] = transport if visible else 0
-        out.payload_offset[j] = cut.payload_offset + cut.moved if visible else 0
-        out.payload_len[j] = length if visible else 0
+        out.frames[j].transport_offset = transport if visible else 0
+        out.frames[j].payload_offset = cut.payload_offset + cut.moved if visible else 0
+        out.frames[j].payload_len = length if visible else 0
         if k > 0:
-            out.option_len[j] = 0
+            out.frames[j].option_len = 0
     out.used[FRAMES] += cut.frames
     out.used[FRAGS] = row
-    chunk_put(pool, batch.head_chunk[i])
-    batch.head_chunk[i] = NO_CHUNK
-    for source in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
+    chunk_put(pool, frame.head_chunk)
+    frame.head_chunk = NO_CHUNK
+    for source in range(frame.frag_first, frame.frag_first + frame.frag_count):
         chunk_put(pool, batch.frag_chunk[source])
         batch.frag_chunk[source] = NO_CHUNK

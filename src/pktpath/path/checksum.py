@@ -191,10 +191,11 @@ def _note_wrong(tally, which, number):
 @inlined
 def _row(batch, tally, i):
     """Row of the protocol and the sender of frame `i`, the last one when all are taken."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    at = batch.head_addr[i] + batch.network_offset[i]
-    network = np.int64(batch.network[i])
-    kind = np.int64(batch.protocol[i]) << 8 | network
+    at = frame.head_addr + frame.network_offset
+    network = np.int64(frame.network)
+    kind = np.int64(frame.protocol) << 8 | network
     low = high = np.uint64(0)
     if network == 4:
         low = np.uint64(word32(mem, at + ipv4.SOURCE))

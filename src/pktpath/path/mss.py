@@ -79,13 +79,14 @@ def _mix(lane, value, factor):
 @inlined
 def _direction_key(batch, i, backwards):
     """62-bit key of the direction of frame `i`, or of the opposite one; never 0."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    network = batch.head_addr[i] + batch.network_offset[i]
-    transport = batch.head_addr[i] + batch.transport_offset[i]
-    size, source = (4, ipv4.SOURCE) if batch.network[i] == 4 else (16, ipv6.SOURCE)
+    network = frame.head_addr + frame.network_offset
+    transport = frame.head_addr + frame.transport_offset
+    size, source = (4, ipv4.SOURCE) if frame.network == 4 else (16, ipv6.SOURCE)
     first, second = (network + source + size, network + source) if backwards else (network + source, network + source + size)
-    low = np.int64(batch.protocol[i])
-    high = np.int64(batch.in_port[i])
+    low = np.int64(frame.protocol)
+    high = np.int64(frame.in_port)
     for k in range(0, size, 4):
         a = load32(mem, first + k)
         b = load32(mem, second + k)
@@ -142,13 +143,14 @@ def _mss_option(mem, at, end):
 
 @inlined
 def _ip_length(batch, i):
-    return batch.payload_offset[i] - batch.network_offset[i] + batch.payload_len[i]
+    frame = batch.frames[i]
+    return frame.payload_offset - frame.network_offset + frame.payload_len
 
 
 @inlined
 def _usable(batch, i):
     """Whether frame `i` has a whole transport header that belongs to one packet."""
-    return batch.transport_offset[i] > 0 and not batch.shape[i] & (FRAGMENT | MALFORMED)
+    return batch.frames[i].transport_offset > 0 and not batch.frames[i].shape_flags & (FRAGMENT | MALFORMED)
 
 
 @kernel
@@ -158,14 +160,14 @@ def learn(batch, table):
     for i in range(batch.used[FRAMES]):
         if not _usable(batch, i):
             continue
-        transport = batch.head_addr[i] + batch.transport_offset[i]
-        if batch.protocol[i] == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
-            mss = _mss_option(mem, transport + tcp.LENGTH, batch.head_addr[i] + batch.payload_offset[i])
+        transport = batch.frames[i].head_addr + batch.frames[i].transport_offset
+        if batch.frames[i].protocol == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
+            mss = _mss_option(mem, transport + tcp.LENGTH, batch.frames[i].head_addr + batch.frames[i].payload_offset)
             if mss >= SMALLEST_MSS:
                 table.announced[_find(table, _direction_key(batch, i, False), True)] = mss
-        elif batch.payload_len[i] >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
+        elif batch.frames[i].payload_len >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
             row = _find(table, _direction_key(batch, i, False), True)
-            table.largest[row] = max(table.largest[row], batch.payload_len[i])
+            table.largest[row] = max(table.largest[row], batch.frames[i].payload_len)
 
 
 @inlined
@@ -174,12 +176,13 @@ def segment_size(batch, i, table, mtu):
 
     `mtu` is the explicit one, 0 for none.
     """
-    if not _usable(batch, i) or batch.shape[i] & CUT:
+    frame = batch.frames[i]
+    if not _usable(batch, i) or frame.shape_flags & CUT:
         return np.int64(0), WIRE_SIZE
-    payload = np.int64(batch.payload_len[i])
-    if batch.protocol[i] != tcp.PROTOCOL and batch.protocol[i] != udp.PROTOCOL:
+    payload = np.int64(frame.payload_len)
+    if frame.protocol != tcp.PROTOCOL and frame.protocol != udp.PROTOCOL:
         return np.int64(0), WIRE_SIZE
-    headers = np.int64(batch.payload_offset[i] - batch.network_offset[i])
+    headers = np.int64(frame.payload_offset - frame.network_offset)
     size = np.int64(mtu) - headers
     basis = MTU
     if mtu == 0:
@@ -192,9 +195,10 @@ def segment_size(batch, i, table, mtu):
 
 @inlined
 def _learnt_size(batch, i, table, headers):
+    frame = batch.frames[i]
     row = _find(table, _direction_key(batch, i, False), False)
-    if batch.protocol[i] == tcp.PROTOCOL:
-        options = np.int64(batch.payload_offset[i] - batch.transport_offset[i]) - tcp.LENGTH
+    if frame.protocol == tcp.PROTOCOL:
+        options = np.int64(frame.payload_offset - frame.transport_offset) - tcp.LENGTH
         back = _find(table, _direction_key(batch, i, True), False)
         ours = np.int64(table.announced[row]) if row >= 0 else np.int64(0)
         theirs = np.int64(table.announced[back]) if back >= 0 else np.int64(0)

@@ -59,7 +59,7 @@ class Wishes(NamedTuple):
 def choose_sizes(batch, plan, sizes, wishes, basis, counts):
     """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`."""
     for i in range(batch.used[FRAMES]):
-        batch.origin[i] = i
+        batch.frames[i].origin = i
         if wishes.mtu > 0:
             plan.flags[i] = 0
             plan.segments[i] = 1
@@ -70,10 +70,12 @@ def choose_sizes(batch, plan, sizes, wishes, basis, counts):
         elif flags == 0 and not wishes.recorded:
             basis[i] = _choose_size(batch, i, sizes, wishes, counts)
             if basis[i] != WIRE_SIZE:
-                plan.segments[i] = (np.int64(batch.payload_len[i]) + udp.LENGTH) // max(batch.gso_size[i] & ~7, 1) + 1
+                plan.segments[i] = (np.int64(batch.frames[i].payload_len) + udp.LENGTH) // max(
+                    batch.frames[i].gso_size & ~7, 1
+                ) + 1
         if flags & CUT:
-            batch.gso_type[i] = plan.gso_type[i]
-            batch.gso_size[i] = plan.gso_size[i]
+            batch.frames[i].gso_type = plan.gso_type[i]
+            batch.frames[i].gso_size = plan.gso_size[i]
 
 
 @kernel
@@ -84,7 +86,7 @@ def run_end(batch, first, last, out, plan):
     not fit. A run of no frames means that `out` must be emptied first, or that frame `first` is written out.
     """
     pool = out.pool
-    room = min(len(out.head_addr) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
+    room = min(len(out.frames) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
     room = min(room, pool.free_count[HEADER], pool.free_count[NORMAL])
     i = first
     while i < last and not plan.flags[i] & EXPLICIT:
@@ -112,12 +114,12 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
     j = start
     for i in range(first, last):
         end = j + 1
-        while end < out.used[FRAMES] and out.origin[end] == out.origin[j]:
+        while end < out.used[FRAMES] and out.frames[end].origin == out.frames[j].origin:
             end += 1
         for row in range(j, end):
             group[row] = 0
             place[row] = -1
-        rate = np.int64(ticks_per_second[batch.in_port[i]])
+        rate = np.int64(ticks_per_second[batch.frames[i].in_port])
         if plan.flags[i] != 0 and end - j == plan.segments[i]:
             _replay(batch, i, out, j, end, plan, rate, place)
             group[j] = plan.total[i]
@@ -166,21 +168,22 @@ def put_in_order(count, group, place, order, counts):
 @inlined
 def _choose_size(batch, i, sizes, wishes, counts):
     """Give frame `i` a gso_type and a gso_size where it needs them, and return the basis of the size."""
-    if batch.shape[i] & CUT_BY_SNAPLEN and batch.network[i] != 0:
+    frame = batch.frames[i]
+    if frame.shape_flags & CUT_BY_SNAPLEN and frame.network != 0:
         mtu = wishes.mtu if wishes.mtu > 0 else DEFAULT_MTU
-        counts[_SNAPLEN] += batch.wire_len[i] - batch.network_offset[i] > mtu
+        counts[_SNAPLEN] += frame.wire_len - frame.network_offset > mtu
         return np.int64(WIRE_SIZE)
     size, basis = segment_size(batch, i, sizes, wishes.mtu)
     if basis == WIRE_SIZE:
         return np.int64(WIRE_SIZE)
-    if batch.protocol[i] == tcp.PROTOCOL:
-        batch.gso_type[i] = GSO_TCPV4 if batch.network[i] == 4 else GSO_TCPV6
+    if frame.protocol == tcp.PROTOCOL:
+        frame.gso_type = GSO_TCPV4 if frame.network == 4 else GSO_TCPV6
     elif wishes.ufo:
-        batch.gso_type[i] = GSO_UDP
-        size += udp.LENGTH - (0 if batch.network[i] == 4 else ipv6.FRAGMENT_LENGTH)
+        frame.gso_type = GSO_UDP
+        size += udp.LENGTH - (0 if frame.network == 4 else ipv6.FRAGMENT_LENGTH)
     else:
-        batch.gso_type[i] = GSO_UDP_L4
-    batch.gso_size[i] = size
+        frame.gso_type = GSO_UDP_L4
+    frame.gso_size = size
     return np.int64(basis)
 
 
@@ -191,7 +194,7 @@ def _replay(batch, i, out, start, end, plan, rate, place):
     flags = np.int64(plan.flags[i])
     at = plan.at[i]
     stop = plan.end[i]
-    ticks = np.int64(batch.ticks[i])
+    ticks = np.int64(batch.frames[i].ticks)
     passed = np.int64(0)
     for j in range(start, end):
         value, folded, at = start_of_segment(mem, at, stop, flags)
@@ -199,11 +202,11 @@ def _replay(batch, i, out, start, end, plan, rate, place):
         delta = unfold(folded)
         ticks += delta
         passed += delta
-        out.ticks[j] = np.uint64(ticks)
-        out.timestamp[j] = batch.timestamp[i] + _nanoseconds(passed, rate)
+        out.frames[j].ticks = np.uint64(ticks)
+        out.frames[j].timestamp = batch.frames[i].timestamp + _nanoseconds(passed, rate)
         count, at = get_number(mem, at, stop)
         if count & 1:
-            out.option_addr[j], out.option_len[j], at = skip_bytes(mem, at, stop)
+            out.frames[j].option_addr, out.frames[j].option_len, at = skip_bytes(mem, at, stop)
         if flags & EXPLICIT:
             _, _, at = skip_bytes(mem, at, stop)
             _, at = get_number(mem, at, stop)
@@ -215,7 +218,7 @@ def _replay(batch, i, out, start, end, plan, rate, place):
                 patch, length, at = skip_bytes(mem, at, stop)
                 offset += gap
                 for k in range(length):
-                    mem[out.head_addr[j] + offset + k] = mem[patch + k]
+                    mem[out.frames[j].head_addr + offset + k] = mem[patch + k]
                 offset += length
 
 
@@ -235,9 +238,9 @@ def _spread(out, start, end, bits_per_second, rate):
     sent = np.int64(0)
     for j in range(start, end):
         late = sent * 8 * _SECOND // bits_per_second
-        out.timestamp[j] += late
-        out.ticks[j] += np.uint64(late * rate // _SECOND if rate <= _SECOND else late * (rate // _SECOND))
-        sent += out.frame_len[j] + _BETWEEN_FRAMES
+        out.frames[j].timestamp += late
+        out.frames[j].ticks += np.uint64(late * rate // _SECOND if rate <= _SECOND else late * (rate // _SECOND))
+        sent += out.frames[j].frame_len + _BETWEEN_FRAMES
 
 
 @kernel
@@ -248,11 +251,11 @@ def write_out(batch, i, out, plan):
     segments = np.int64(plan.segments[i])
     j = out.used[FRAMES]
     row = out.used[FRAGS]
-    if j + segments > len(out.head_addr) or row + 2 * segments > len(out.frag_addr):
+    if j + segments > len(out.frames) or row + 2 * segments > len(out.frag_addr):
         return False
     at = plan.at[i]
     stop = plan.end[i]
-    payload = batch.head_addr[i] + plan.payload_at[i]
+    payload = batch.frames[i].head_addr + plan.payload_at[i]
     for k in range(segments):
         _, _, at = start_of_segment(mem, at, stop, flags)
         count, at = get_number(mem, at, stop)
@@ -262,14 +265,14 @@ def write_out(batch, i, out, plan):
         length, at = get_number(mem, at, stop)
         tail, tail_len, at = skip_bytes(mem, at, stop)
         copy_descriptor(batch, i, out, j)
-        out.origin[j] = i
-        out.head_addr[j], out.head_len[j], out.head_chunk[j] = head, head_len, NO_CHUNK
-        out.frag_first[j], out.frag_count[j] = row, 2
+        out.frames[j].origin = i
+        out.frames[j].head_addr, out.frames[j].head_len, out.frames[j].head_chunk = head, head_len, NO_CHUNK
+        out.frames[j].frag_first, out.frames[j].frag_count = row, 2
         out.frag_addr[row], out.frag_len[row], out.frag_chunk[row] = payload, length, NO_CHUNK
         out.frag_addr[row + 1], out.frag_len[row + 1], out.frag_chunk[row + 1] = tail, tail_len, NO_CHUNK
-        out.frame_len[j] = out.wire_len[j] = head_len + length + tail_len
+        out.frames[j].frame_len = out.frames[j].wire_len = head_len + length + tail_len
         if k > 0:
-            out.option_len[j] = 0
+            out.frames[j].option_len = 0
         payload += length
         row += 2
         j += 1

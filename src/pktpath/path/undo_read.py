@@ -71,7 +71,7 @@ def read_records(batch, plan):
         plan.flags[i] = 0
         plan.segments[i] = 1
         plan.total[i] = 0
-        if batch.option_len[i] == 0:
+        if batch.frames[i].option_len == 0:
             continue
         start, end = _join_record(batch, i)
         if start == end:
@@ -105,8 +105,8 @@ def whole_groups(batch):
 def _group_of(batch, i):
     """Return (flags, total, segments) as the record of frame `i` claims, zeros without one."""
     mem = batch.pool.mem
-    at = batch.option_addr[i]
-    end = at + batch.option_len[i]
+    at = batch.frames[i].option_addr
+    end = at + batch.frames[i].option_len
     while at + 4 <= end:
         length = _little(mem, at + 2, 2)
         if _is_record(mem, at, length, end):
@@ -139,9 +139,10 @@ def _is_record(mem, at, length, end):
 @inlined
 def _join_record(batch, i):
     """Move the parts of a record together and the other options before them; returns its (start, end)."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    at = batch.option_addr[i]
-    end = at + batch.option_len[i]
+    at = frame.option_addr
+    end = at + frame.option_len
     kept = at
     start = np.int64(0)
     joined = np.int64(0)
@@ -162,7 +163,7 @@ def _join_record(batch, i):
     if start == 0:
         return np.int64(0), np.int64(0)
     # pktpath writes its records last; what another tool put behind them is not carried over.
-    batch.option_len[i] = kept - batch.option_addr[i]
+    frame.option_len = kept - frame.option_addr
     return start, joined
 
 
@@ -188,9 +189,10 @@ def _record_head(mem, at, end):
 @inlined
 def _prove(batch, i, plan, at, end):
     """Check a whole record against its frame and fill its row; False when anything is wrong."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
     flags, frame_len, total, gso_type, gso_size, payload_at, segments, at = _record_head(mem, at, end)
-    if at < 0 or frame_len != batch.frame_len[i] or frame_len != batch.wire_len[i]:
+    if at < 0 or frame_len != frame.frame_len or frame_len != frame.wire_len:
         return False
     if flags & CUT and not _cut_fits(batch, i, gso_type, gso_size, segments):
         return False
@@ -204,8 +206,8 @@ def _prove(batch, i, plan, at, end):
     plan.payload_at[i] = payload_at
     plan.at[i] = at
     plan.end[i] = end
-    head = np.int64(batch.payload_offset[i])
-    left = np.int64(batch.frame_len[i]) - payload_at
+    head = np.int64(frame.payload_offset)
+    left = np.int64(frame.frame_len) - payload_at
     for _ in range(segments):
         place, _ticks, at = start_of_segment(mem, at, end, flags)
         if flags & EXPLICIT:
@@ -221,14 +223,15 @@ def _prove(batch, i, plan, at, end):
 @inlined
 def _cut_fits(batch, i, gso_type, gso_size, segments):
     """Whether cutting this frame by this size gives this many segments."""
-    if gso_size < 1 or batch.payload_offset[i] == 0:
+    frame = batch.frames[i]
+    if gso_size < 1 or frame.payload_offset == 0:
         return False
     wanted = GSO_UDP_L4
-    if batch.protocol[i] == tcp.PROTOCOL:
-        wanted = GSO_TCPV4 if batch.network[i] == 4 else GSO_TCPV6
-    elif batch.protocol[i] != udp.PROTOCOL:
+    if frame.protocol == tcp.PROTOCOL:
+        wanted = GSO_TCPV4 if frame.network == 4 else GSO_TCPV6
+    elif frame.protocol != udp.PROTOCOL:
         return False
-    return gso_type & wanted != 0 and segments == -(-np.int64(batch.payload_len[i]) // gso_size)
+    return gso_type & wanted != 0 and segments == -(-np.int64(frame.payload_len) // gso_size)
 
 
 @inlined

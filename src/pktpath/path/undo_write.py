@@ -109,22 +109,23 @@ def _group(merged, first, start):
 @inlined
 def _segments(merged, j):
     """Number of original frames in written frame `j`."""
-    return np.int64(merged.frag_count[j]) if merged.gso_segs[j] > 1 else np.int64(1)
+    return np.int64(merged.frames[j].frag_count) if merged.frames[j].gso_segs > 1 else np.int64(1)
 
 
 @inlined
 def _origin(merged, j, k):
     """Index in `source` of the k-th original of written frame `j`."""
-    if merged.gso_segs[j] > 1:
-        return np.int64(merged.frag_origin[merged.frag_first[j] + k])
-    return np.int64(merged.origin[j])
+    frame = merged.frames[j]
+    if frame.gso_segs > 1:
+        return np.int64(merged.frag_origin[frame.frag_first + k])
+    return np.int64(frame.origin)
 
 
 @inlined
 def _write_record(source, merged, j, scratch, rules, records, cursor, places, total, group):
     """Write the record of one frame; False when the room ends."""
     segments = _segments(merged, j)
-    explicit = merged.gso_type[j] & GSO_UDP != 0
+    explicit = merged.frames[j].gso_type & GSO_UDP != 0
     if not _room(records.data, cursor, 128):
         return False
     records.addr[j] = cursor[_AT]
@@ -135,28 +136,28 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
     if places:
         flags |= PLACES | (GROUP_START if total > 0 else 0)
     _put_number(records.data, cursor, flags)
-    _put_number(records.data, cursor, np.int64(merged.frame_len[j]))
+    _put_number(records.data, cursor, np.int64(merged.frames[j].frame_len))
     if flags & GROUP_START:
         _put_number(records.data, cursor, total)
     if flags & CUT:
-        _put_number(records.data, cursor, np.int64(merged.gso_type[j]))
-        _put_number(records.data, cursor, np.int64(merged.gso_size[j]))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].gso_type))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].gso_size))
     if flags & EXPLICIT:
-        _put_number(records.data, cursor, np.int64(merged.head_len[j]))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].head_len))
     _put_number(records.data, cursor, segments)
-    ticks = np.int64(merged.ticks[j])
+    ticks = np.int64(merged.frames[j].ticks)
     records.patched[j] = 0
     # For a frame that is not merged the plan means nothing, and is not looked at.
     _reason, cut = plan_frame(merged, j, rules)
     for k in range(segments):
         i = _origin(merged, j, k)
-        head = np.int64(source.head_len[i]) if explicit else np.int64(source.payload_offset[i])
-        if not _room(records.data, cursor, 128 + 3 * head + source.option_len[i]):
+        head = np.int64(source.frames[i].head_len) if explicit else np.int64(source.frames[i].payload_offset)
+        if not _room(records.data, cursor, 128 + 3 * head + source.frames[i].option_len):
             return False
         if places:
             _put_number(records.data, cursor, i - group)
-        _put_number(records.data, cursor, fold_sign(np.int64(source.ticks[i]) - ticks))
-        ticks = np.int64(source.ticks[i])
+        _put_number(records.data, cursor, fold_sign(np.int64(source.frames[i].ticks) - ticks))
+        ticks = np.int64(source.frames[i].ticks)
         if flags & EXPLICIT:
             _put_explicit(source, merged, j, k, i, records.data, cursor)
         elif flags & CUT:
@@ -170,10 +171,10 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
 def _put_patches(source, cut, k, i, scratch, data, cursor):
     """Predict the header of segment `k`, and write where original `i` differs; returns 1 where it does."""
     mem = source.pool.mem
-    length = np.int64(source.payload_offset[i])
-    original = source.head_addr[i]
-    payload = np.int64(source.payload_len[i])
-    payload_sum = np.int64(source.payload_sum[i])
+    length = np.int64(source.frames[i].payload_offset)
+    original = source.frames[i].head_addr
+    payload = np.int64(source.frames[i].payload_len)
+    payload_sum = np.int64(source.frames[i].payload_sum)
     if payload_sum < 0:
         payload_sum = sum_bytes(mem, original + length, payload)
     segment_header(mem, scratch, cut, k, payload, payload_sum)
@@ -184,10 +185,10 @@ def _put_patches(source, cut, k, i, scratch, data, cursor):
         if at < length:
             patches += 1
             at = _end_of_difference(mem, original, scratch, at, length)
-    options = np.int64(source.option_len[i]) if k > 0 else np.int64(0)
+    options = np.int64(source.frames[i].option_len) if k > 0 else np.int64(0)
     _put_number(data, cursor, patches << 1 | (1 if options > 0 else 0))
     if options > 0:
-        _put_bytes(data, cursor, mem, source.option_addr[i], options)
+        _put_bytes(data, cursor, mem, source.frames[i].option_addr, options)
     end = np.int64(0)
     at = np.int64(0)
     for _ in range(patches):
@@ -216,17 +217,17 @@ def _end_of_difference(mem, a, b, at, length):
 @inlined
 def _put_explicit(source, merged, j, k, i, data, cursor):
     """Write what stands before and behind the payload range that fragment `k` shares with original `i`."""
-    row = merged.frag_first[j] + k
+    row = merged.frames[j].frag_first + k
     mem = source.pool.mem
-    head = merged.frag_addr[row] - source.head_addr[i]
+    head = merged.frag_addr[row] - source.frames[i].head_addr
     payload = np.int64(merged.frag_len[row])
-    options = np.int64(source.option_len[i]) if k > 0 else np.int64(0)
+    options = np.int64(source.frames[i].option_len) if k > 0 else np.int64(0)
     _put_number(data, cursor, np.int64(1 if options > 0 else 0))
     if options > 0:
-        _put_bytes(data, cursor, mem, source.option_addr[i], options)
-    _put_bytes(data, cursor, mem, source.head_addr[i], head)
+        _put_bytes(data, cursor, mem, source.frames[i].option_addr, options)
+    _put_bytes(data, cursor, mem, source.frames[i].head_addr, head)
     _put_number(data, cursor, payload)
-    _put_bytes(data, cursor, mem, source.head_addr[i] + head + payload, source.head_len[i] - head - payload)
+    _put_bytes(data, cursor, mem, source.frames[i].head_addr + head + payload, source.frames[i].head_len - head - payload)
 
 
 @inlined

@@ -12,7 +12,8 @@ from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, 
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import as_rows, burst
 from pktpath.offload.flow_hash import hash_frame
-from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, _flush, _receive, make_gro_table
+from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, _flush, make_gro_table
+from pktpath.offload.gro_frame import receive_frame
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.pool import chunk_put
 from pktpath.wire.parse import parse_frame
@@ -36,8 +37,8 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
     for run in range(len(times)):
         if work == VERIFYING:
             for i in range(first, first + size):
-                batch.ip_summed[i] = CHECKSUM_NONE
-                batch.payload_sum[i] = -1
+                batch.frames[i].ip_summed = CHECKSUM_NONE
+                batch.frames[i].payload_sum = -1
         start = now(timespec)
         if work == PARSING:
             for i in range(first, first + size):
@@ -45,13 +46,13 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
                 hash_frame(batch, i)
         for i in range(first, first + size):
             # As gro_receive does: an unsigned index is not checked for being negative.
-            _receive(batch, np.uint64(i), out, table, rules, features, False)
+            receive_frame(batch, np.uint64(i), out, table, rules, features, False)
         _flush(out, table, rules)
         times[run] = now(timespec) - start
         # Who takes the frames gives their chunks back; that is no part of GRO on either side.
         delivered += out.used[FRAMES]
         for j in range(out.used[FRAMES]):
-            chunk_put(out.pool, out.head_chunk[j])
+            chunk_put(out.pool, out.frames[j].head_chunk)
         for row in range(out.used[FRAGS]):
             chunk_put(out.pool, out.frag_chunk[row])
         out.used[FRAMES] = 0

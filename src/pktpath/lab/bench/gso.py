@@ -35,7 +35,7 @@ def _time_cuts(batch, out, features, rules, timespec, times):
         times[run] = now(timespec) - start
         segments = out.used[FRAMES]
         for j in range(segments):
-            chunk_put(out.pool, out.head_chunk[j])
+            chunk_put(out.pool, out.frames[j].head_chunk)
         for row in range(out.used[FRAGS]):
             chunk_put(out.pool, out.frag_chunk[row])
         out.used[FRAMES] = 0
