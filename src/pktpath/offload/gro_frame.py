@@ -5,9 +5,9 @@ import numpy as np
 from pktpath.batch import CHECKSUM_UNNECESSARY
 from pktpath.jit import inlined
 from pktpath.offload.gro_admit import CANDIDATE, GRO, NOT_HARMLESS, PASSES, admit
-from pktpath.offload.gro_match import network_difference, tcp_continues, tcp_difference, tcp_finality
+from pktpath.offload.gro_match import continues, network_difference, tcp_difference, tcp_finality
 from pktpath.offload.gro_merge import append, complete, deliver, hold, own_headers
-from pktpath.offload.gro_table import HELD, NODES, OLDEST, find
+from pktpath.offload.gro_table import HELD, NOBODY, NODES, OLDEST, find
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, tcp, udp
 from pktpath.wire.load import load16, store16
@@ -15,8 +15,6 @@ from pktpath.wire.load import load16, store16
 _NONE, _FIN, _PSH, _SHORT = int(Reason.NONE), int(Reason.FIN), int(Reason.PSH), int(Reason.SHORT)
 _TOO_BIG, _NO_MEMORY = int(Reason.TOO_BIG), int(Reason.NO_MEMORY)
 _LONGER, _EVICTED, _TOO_MANY_SEGMENTS = int(Reason.LONGER), int(Reason.EVICTED), int(Reason.TOO_MANY_SEGMENTS)
-_MERGED, _UNKNOWN = -3, -2
-"""Beside slots and NOBODY."""
 
 
 @inlined
@@ -30,62 +28,36 @@ def _identity(batch, i, protocol, network_offset, transport):
 
 
 @inlined
-def _try_append(batch, i, table):
-    """Do the common case at once: a verified TCP segment that is the next full one of a merged frame.
-
-    Return _MERGED, or the slot of its flow, NOBODY, or _UNKNOWN where it takes the long way to know.
-    """
-    frame = batch.frames[i]
-    protocol = np.int64(frame.protocol)
-    if (
-        protocol != tcp.PROTOCOL
-        or frame.ip_summed != CHECKSUM_UNNECESSARY
-        or frame.shape_flags & NOT_HARMLESS
-        or frame.frag_count | frame.gso_size
-    ):
-        return _UNKNOWN
-    mem = batch.pool.mem
-    at = frame.head_addr
-    network_offset = np.int64(frame.network_offset)
-    transport = np.int64(frame.transport_offset)
-    key, layout = _identity(batch, i, protocol, network_offset, transport)
-    slot = find(table.buckets, table.slots, mem, at, key, layout, key & table.bucket_mask, network_offset, transport)
-    if slot < 0:
-        return slot
-    held = table.slots[slot]
-    payload = np.int64(frame.payload_len)
-    payload_offset = np.int64(frame.payload_offset)
-    if (
-        held.payload + payload < held.limit
-        and held.count > 1
-        and table.free[NODES] > 0
-        and tcp_continues(held, mem, at, network_offset, transport, payload_offset, payload)
-    ):
-        append(batch, i, table.nodes, table.free, table.free_nodes, held, payload_offset, payload)
-        return _MERGED
-    return slot
-
-
-@inlined
 def receive_frame(batch, index, out, table, rules, features, trust_partial):
     """Take frame `index` of a batch; append what is delivered to `out`."""
     i = np.uint64(index)  # numba does not look whether an unsigned index is negative
-    slot = _try_append(batch, i, table) if features & GRO else np.int64(_UNKNOWN)
-    if slot == _MERGED:
-        return
     mem = batch.pool.mem
+    youngest = table.buckets[np.int64(batch.frames[i].hash) & table.bucket_mask]
+    if youngest >= 0 and features & GRO:
+        held = table.slots[np.uint64(youngest)]
+        payload = np.int64(batch.frames[i].payload_len)
+        if held.room > payload and table.free[NODES] > 0 and continues(batch.frames[i], held, mem):
+            append(batch, i, table.nodes, table.free, table.free_nodes, held, np.int64(batch.frames[i].payload_offset), payload)
+            return
+    slot = np.int64(NOBODY)
     at = batch.frames[i].head_addr
     network_offset = np.int64(batch.frames[i].network_offset)
     protocol = np.int64(batch.frames[i].protocol)
     transport = np.int64(batch.frames[i].transport_offset)
     verdict = CANDIDATE
     refused = _NONE
-    if slot == _UNKNOWN:
+    if (
+        protocol != tcp.PROTOCOL
+        or batch.frames[i].ip_summed != CHECKSUM_UNNECESSARY
+        or batch.frames[i].shape_flags & NOT_HARMLESS
+        or batch.frames[i].parts != 0
+        or not features & GRO
+    ):
         verdict, refused, protocol, transport = admit(batch, i, features, trust_partial)
     key, layout = _identity(batch, i, protocol, network_offset, transport)
     bucket = key & table.bucket_mask
     group = bucket & table.group_mask
-    if slot == _UNKNOWN and verdict != PASSES:
+    if verdict != PASSES:
         slot = find(table.buckets, table.slots, mem, at, key, layout, bucket, network_offset, transport)
     held = table.slots[max(slot, 0)]
     payload = np.int64(batch.frames[i].payload_len)
@@ -136,7 +108,7 @@ def _difference(held, mem, at, network_offset, transport, protocol, payload_offs
         reason = np.int64(final)
     if reason == _NONE:
         reason = np.int64(network_difference(held, mem, at, network_offset, transport, rules))
-    if reason == _NONE and held.payload + payload >= held.limit:
+    if reason == _NONE and payload >= held.room:
         reason = np.int64(_TOO_BIG)
     return reason
 

@@ -20,6 +20,7 @@ _ACK_DIFFERS, _OPTIONS_DIFFER, _OUT_OF_SEQUENCE = int(Reason.ACK_DIFFERS), int(R
 _TTL_DIFFERS, _TOS_DIFFERS, _DF_DIFFERS = int(Reason.TTL_DIFFERS), int(Reason.TOS_DIFFERS), int(Reason.DF_DIFFERS)
 _IP_ID, _LONGER = int(Reason.IP_ID), int(Reason.LONGER)
 
+_WITH_TIMESTAMPS = tcp.LENGTH + 12
 _FINAL = tcp.URG | tcp.PSH | tcp.RST | tcp.SYN | tcp.FIN
 
 
@@ -56,8 +57,9 @@ def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
         return _CWR
     if word32(mem, here + tcp.ACKNOWLEDGMENT) != word32(mem, there + tcp.ACKNOWLEDGMENT):
         return _ACK_DIFFERS
-    if not _same_options(mem, here, there, payload_offset - transport):
-        return _OPTIONS_DIFFER
+    for k in range(tcp.LENGTH, payload_offset - transport, 4):
+        if word32(mem, here + k) != word32(mem, there + k):
+            return _OPTIONS_DIFFER
     return _LONGER if payload > held.mss else _NONE
 
 
@@ -87,40 +89,44 @@ def network_difference(held, mem, at, offset, transport, rules):
 
 
 @inlined
-def tcp_continues(held, mem, at, network_offset, transport, payload_offset, payload):
-    """Whether a segment differs in nothing from what a merged frame expects next: the common case of all rules at once.
+def continues(frame, held, mem):
+    """Whether a frame is the next full segment of a merged one: all rules at once, for the common case.
 
-    A held frame has no SYN, FIN, RST, PSH or URG, so a segment with its flags has none either.
+    Extent and kind being equal, the frame has the length, the header places, the protocol and the verified
+    checksum of its forerunners. A held frame has no SYN, FIN, RST, PSH or URG, so a segment with its
+    flags has none either. Words overlap so that few of them cover all that must be equal.
     """
-    here = at + transport
-    there = held.at + transport
-    return (
-        payload == held.mss
-        and load32(mem, here + tcp.SEQUENCE) == held.next_seq
-        # Acknowledgment, data offset, flags and window.
-        and word64(mem, here + tcp.ACKNOWLEDGMENT) == word64(mem, there + tcp.ACKNOWLEDGMENT)
-        and load16(mem, here + tcp.FLAG_WORD) & tcp.CWR == 0
-        and _same_options(mem, here, there, payload_offset - transport)
-        and _network_continues(held, mem, at + network_offset, held.at + network_offset, transport - network_offset)
-    )
-
-
-@inlined
-def _network_continues(held, mem, here, there, length):
-    if length == ipv4.LENGTH:
-        return (
-            load32(mem, here + ipv4.ID) == held.next_id
-            and load16(mem, here) == load16(mem, there)
-            and load16(mem, here + ipv4.TTL) == load16(mem, there + ipv4.TTL)
+    if (frame.flow ^ held.key) | (frame.extent ^ held.extent) | (frame.kind ^ held.kind) | frame.parts | np.int64(frame.tag):
+        return False
+    here = frame.head_addr
+    there = held.at
+    network = np.int64(frame.network_offset)
+    # The link header, and the version, header length, TOS or traffic class behind it.
+    last = network - 6
+    differ = word64(mem, here) ^ word64(mem, there) | word64(mem, here + 6) ^ word64(mem, there + 6)
+    differ |= word64(mem, here + last) ^ word64(mem, there + last)
+    at = here + network
+    other = there + network
+    if frame.network == 4:
+        differ |= np.uint64(
+            (load32(mem, at + ipv4.ID) ^ held.next_id) | (load16(mem, at + ipv4.TTL) ^ load16(mem, other + ipv4.TTL))
         )
-    return load16(mem, here) == load16(mem, there) and load16(mem, here + ipv6.NEXT_HEADER) == load16(
-        mem, there + ipv6.NEXT_HEADER
-    )
-
-
-@inlined
-def _same_options(mem, here, there, length):
-    for k in range(tcp.LENGTH, length, 4):  # noqa: SIM110  a kernel has no generators
-        if word32(mem, here + k) != word32(mem, there + k):
-            return False
-    return True
+        differ |= word64(mem, at + ipv4.SOURCE) ^ word64(mem, other + ipv4.SOURCE)
+    else:
+        differ |= np.uint64(word32(mem, at) ^ word32(mem, other))
+        differ |= np.uint64(load16(mem, at + ipv6.NEXT_HEADER) ^ load16(mem, other + ipv6.NEXT_HEADER))
+        for k in range(ipv6.SOURCE, ipv6.LENGTH, 8):
+            differ |= word64(mem, at + k) ^ word64(mem, other + k)
+    at = here + frame.transport_offset
+    other = there + frame.transport_offset
+    differ |= np.uint64(word32(mem, at) ^ word32(mem, other)) | np.uint64(load32(mem, at + tcp.SEQUENCE) ^ held.next_seq)
+    # Acknowledgment, data offset, flags and window; then the options, which most often are timestamps alone.
+    differ |= word64(mem, at + tcp.ACKNOWLEDGMENT) ^ word64(mem, other + tcp.ACKNOWLEDGMENT)
+    length = np.int64(frame.payload_offset) - frame.transport_offset
+    if length == _WITH_TIMESTAMPS:
+        differ |= word64(mem, at + tcp.LENGTH) ^ word64(mem, other + tcp.LENGTH)
+        differ |= np.uint64(word32(mem, at + tcp.LENGTH + 8) ^ word32(mem, other + tcp.LENGTH + 8))
+        return differ == 0
+    for k in range(tcp.LENGTH, length, 4):
+        differ |= np.uint64(word32(mem, at + k) ^ word32(mem, other + k))
+    return differ == 0

@@ -22,19 +22,20 @@ from pktpath.wire.load import load16, load32, word32, word64
 SLOT = np.dtype(
     {
         "names": [
-            "key", "layout", "at", "next_seq", "next_id", "id_step", "chain", "mss", "payload", "limit", "count",
-            "last_node", "payload_sum", "first_node", "bucket", "older", "younger",
+            "key", "extent", "kind", "at", "next_seq", "next_id", "id_step", "payload", "room",
+            "layout", "chain", "mss", "count", "last_node", "payload_sum", "first_node", "bucket", "older", "younger",
         ],
-        "formats": ["i8"] * 6 + ["i4"] * 5 + ["u4", "i4", "u4"] + ["i4"] * 3,
+        "formats": ["i8"] * 7 + ["i4"] * 2 + ["i8"] + ["i4"] * 3 + ["u4", "i4", "u4"] + ["i4"] * 3,
         "itemsize": 128,
     }
 )  # fmt: skip
 """What lookup and merging need of a held frame.
 
-key, layout: what must be equal beside bytes of the frame; at: address of its first byte; next_seq,
+key, layout: what must be equal beside bytes of the frame; extent, kind: those of the descriptors that may
+continue it the short way, extent is NO_EXTENT where none may; at: address of its first byte; next_seq,
 next_id: sequence number, and IPv4 ID with the fragment word behind it, of the segment that
 continues it; id_step: what next_id goes up by, decided by the second segment; chain: the next older slot
-of its bucket; mss: payload of its first segment; payload: bytes so far, which stay below limit; count:
+of its bucket; mss: payload of its first segment; payload: bytes so far; room: what comes must be less; count:
 segments so far; first_node, last_node: its payload ranges; payload_sum: -1 where unknown; older, younger: in its group.
 """
 NODE = np.dtype(
@@ -46,6 +47,7 @@ OLDEST, YOUNGEST, HELD = 0, 1, 2
 SLOTS, NODES = 0, 1
 """Index into `GroTable.free`."""
 NOBODY = -1
+NO_EXTENT = -1
 
 UNLIMITED = 0
 """A depth: no limit but the table's own size, and held frames leave in the order in which they came."""
