@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_UDP, Batch, make_batch, release
+from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_TCP_ACCECN, GSO_TCP_FIXEDID, GSO_UDP, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
@@ -18,7 +18,7 @@ from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
-from pktpath.path.mss import learn, make_mss_table, segment_size
+from pktpath.path.mss import learn_frame, make_mss_table, segment_size
 from pktpath.path.undo import BLOCK_TYPE, Records, marker
 from pktpath.path.undo_write import undo_records
 from pktpath.pool import NORMAL, chunk_alloc, chunk_put
@@ -132,13 +132,14 @@ class _Coalescer:
         marked = False
         for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
-            if not isinstance(item, Batch):
-                marked = marked and item.type != SECTION_HEADER
+            header = isinstance(item, Block) and item.type == SECTION_HEADER
+            if isinstance(item, Block):
                 self.writer.write_block(item)
-                continue
-            if result.undo and not marked:
+            if result.undo and (header or not marked):
                 marked = True
                 self.writer.write_block(Block(BLOCK_TYPE, marker(big_endian=self.reader.big_endian), self.reader.big_endian))
+            if isinstance(item, Block):
+                continue
             before = result.frames
             merged = self._coalesce(item)
             if why is not None:
@@ -198,7 +199,6 @@ class _Coalescer:
         result.reassembled += int((fragments & (segments > 1)).sum())
         result.patched += int(records.patched[:written].sum())
         if not result.undo:
-            learn(merged, self.sizes)
             result.not_restorable += int(count_lost(merged, records.patched, self.sizes))
             result.out_of_place += int(count_moved(merged))
 
@@ -228,9 +228,12 @@ def count_lost(merged, patched, sizes):
     """Count the original frames that `segment` would not give back without undo records."""
     lost = 0
     for j in range(merged.used[FRAMES]):
+        learn_frame(merged, j, sizes)
         size, _ = segment_size(merged, j, sizes, 0)
         if merged.gso_segs[j] > 1:
-            if size != merged.gso_size[j] or patched[j] > 0 or merged.gso_type[j] & GSO_UDP:
+            # Headers alone do not say that all segments have one IP ID, or that each of them carries CWR.
+            unseen = merged.gso_type[j] & (GSO_TCP_ACCECN | (GSO_TCP_FIXEDID if merged.network[j] == 4 else 0))
+            if size != merged.gso_size[j] or patched[j] > 0 or unseen:
                 lost += merged.gso_segs[j]
         elif size > 0:
             lost += 1

@@ -11,10 +11,11 @@ import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, copy_descriptor
 from pktpath.jit import inlined, kernel
-from pktpath.path.mss import DEFAULT_MTU, UNDO, WIRE_SIZE, segment_size
+from pktpath.path.mss import DEFAULT_MTU, UNDO, WIRE_SIZE, learn_frame, segment_size
 from pktpath.path.undo import CUT, EXPLICIT, GROUP_START, PLACES, get_number, unfold
 from pktpath.path.undo_read import skip_bytes, start_of_segment
 from pktpath.pool import HEADER, NO_CHUNK, NORMAL
+from pktpath.port.capture_bytes import ns_to_ticks, ticks_to_ns
 from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.parse import CUT as CUT_BY_SNAPLEN
 
@@ -57,9 +58,13 @@ class Wishes(NamedTuple):
 
 @kernel
 def choose_sizes(batch, plan, sizes, wishes, basis, counts):
-    """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`."""
+    """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`.
+
+    Frame by frame: what is chosen must not depend on where a batch ends.
+    """
     for i in range(batch.used[FRAMES]):
         batch.origin[i] = i
+        learn_frame(batch, i, sizes)
         if wishes.mtu > 0:
             plan.flags[i] = 0
             plan.segments[i] = 1
@@ -78,23 +83,23 @@ def choose_sizes(batch, plan, sizes, wishes, basis, counts):
 
 @kernel
 def run_end(batch, first, last, out, plan):
-    """Index up to which frames from `first` on can be cut into `out` in one go.
+    """Index up to which frames from `first` on can be cut into `out` in one go; -1 when it must be emptied first.
 
     A run ends before a frame that is written out by its record, and before a group or a frame that may
-    not fit. A run of no frames means that `out` must be emptied first, or that frame `first` is written out.
+    not fit. A run of no frames means that frame `first` is written out.
     """
     pool = out.pool
     room = min(len(out.head_addr) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
     room = min(room, pool.free_count[HEADER], pool.free_count[NORMAL])
     i = first
-    while i < last and not plan.flags[i] & EXPLICIT:
+    while i < last:
         end = i + 1
         needed = np.int64(plan.segments[i])
         while plan.flags[i] & GROUP_START and end < last and plan.flags[end] & (PLACES | GROUP_START) == PLACES:
             needed += plan.segments[end]
             end += 1
         if needed > room and (out.used[FRAMES] > 0 or i > first):
-            break
+            return i if i > first else -1
         while i < end and not plan.flags[i] & EXPLICIT:
             room -= plan.segments[i]
             i += 1
@@ -117,7 +122,7 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
         for row in range(j, end):
             group[row] = 0
             place[row] = -1
-        rate = np.int64(ticks_per_second[batch.in_port[i]])
+        rate = ticks_per_second[batch.in_port[i]]
         if plan.flags[i] != 0 and end - j == plan.segments[i]:
             _replay(batch, i, out, j, end, plan, rate, place)
             group[j] = plan.total[i]
@@ -192,15 +197,13 @@ def _replay(batch, i, out, start, end, plan, rate, place):
     at = plan.at[i]
     stop = plan.end[i]
     ticks = np.int64(batch.ticks[i])
-    passed = np.int64(0)
+    shift = batch.timestamp[i] - ticks_to_ns(batch.ticks[i], rate, 0)
     for j in range(start, end):
         value, folded, at = start_of_segment(mem, at, stop, flags)
         place[j] = value if flags & PLACES else -1
-        delta = unfold(folded)
-        ticks += delta
-        passed += delta
+        ticks += unfold(folded)
         out.ticks[j] = np.uint64(ticks)
-        out.timestamp[j] = batch.timestamp[i] + _nanoseconds(passed, rate)
+        out.timestamp[j] = ticks_to_ns(out.ticks[j], rate, 0) + shift
         count, at = get_number(mem, at, stop)
         if count & 1:
             out.option_addr[j], out.option_len[j], at = skip_bytes(mem, at, stop)
@@ -208,6 +211,7 @@ def _replay(batch, i, out, start, end, plan, rate, place):
             _, _, at = skip_bytes(mem, at, stop)
             _, at = get_number(mem, at, stop)
             _, _, at = skip_bytes(mem, at, stop)
+            _, at = get_number(mem, at, stop)
         elif flags & CUT:
             offset = np.int64(0)
             for _ in range(count >> 1):
@@ -220,23 +224,13 @@ def _replay(batch, i, out, start, end, plan, rate, place):
 
 
 @inlined
-def _nanoseconds(ticks, rate):
-    """Nanoseconds of so many ticks, for clocks of up to a billion ticks a second exactly."""
-    if rate <= 0:
-        return np.int64(0)
-    if rate <= _SECOND:
-        return ticks // rate * _SECOND + ticks % rate * _SECOND // rate
-    return np.int64(ticks * (_SECOND / rate))
-
-
-@inlined
 def _spread(out, start, end, bits_per_second, rate):
     """Let the segments of a frame follow each other as they would on a link of this rate."""
     sent = np.int64(0)
     for j in range(start, end):
         late = sent * 8 * _SECOND // bits_per_second
         out.timestamp[j] += late
-        out.ticks[j] += np.uint64(late * rate // _SECOND if rate <= _SECOND else late * (rate // _SECOND))
+        out.ticks[j] += ns_to_ticks(late, rate, 0)
         sent += out.frame_len[j] + _BETWEEN_FRAMES
 
 
@@ -261,13 +255,15 @@ def write_out(batch, i, out, plan):
         head, head_len, at = skip_bytes(mem, at, stop)
         length, at = get_number(mem, at, stop)
         tail, tail_len, at = skip_bytes(mem, at, stop)
+        missing, at = get_number(mem, at, stop)
         copy_descriptor(batch, i, out, j)
         out.origin[j] = i
         out.head_addr[j], out.head_len[j], out.head_chunk[j] = head, head_len, NO_CHUNK
         out.frag_first[j], out.frag_count[j] = row, 2
         out.frag_addr[row], out.frag_len[row], out.frag_chunk[row] = payload, length, NO_CHUNK
         out.frag_addr[row + 1], out.frag_len[row + 1], out.frag_chunk[row + 1] = tail, tail_len, NO_CHUNK
-        out.frame_len[j] = out.wire_len[j] = head_len + length + tail_len
+        out.frame_len[j] = head_len + length + tail_len
+        out.wire_len[j] = out.frame_len[j] + unfold(missing)
         if k > 0:
             out.option_len[j] = 0
         payload += length

@@ -18,10 +18,11 @@ section 3.5.1). A long record goes on in the next option.
                 [length, bytes] of its own options
                 patches: distance from the last one's end, length, bytes
                 EXPLICIT instead of patches: [length, bytes] of the head, payload length,
-                [length, bytes] of what follows the payload
+                [length, bytes] of what follows the payload, bytes on the wire less those
 
-A custom block in front (type 0x40000BAD) says that frames without a record were not merged: they
-stay as they are, however long.
+A custom block (type 0x40000BAD) behind the section header says that frames without a record were not
+merged: they stay as they are, however long. A capture that is coalesced twice has two such blocks,
+and a frame whose record is from the first time gets a second one behind it: the last record counts.
 
 Every number is a little-endian base-128 one (LEB128); signed ones are folded (0, -1, 1, -2 ...).
 A *group* is the smallest run of written frames that holds an unbroken run of original frames: only
@@ -42,6 +43,8 @@ ENTERPRISE = 32473
 """The enterprise number that RFC 5612 keeps for documentation: pktpath has none of its own."""
 MAGIC = 0x6F647031
 """What tells pktpath's records, version 1, from others under that number ("1pdo" in the file)."""
+MAGIC_MORE = 0x6F646D31
+"""The same for the options in which a long record goes on ("1mdo")."""
 OPTION_HEADER = 12
 """Bytes of code, length, number and magic in front of a record's bytes."""
 MOST_IN_OPTION = 65520
