@@ -142,10 +142,13 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
 def put_in_order(count, group, place, order, counts):
     """Fill `order`: which of `count` rows stands at each place. A group that is not whole keeps its order."""
     j = 0
+    torn = False  # rows with places stand here whose group was counted already
     while j < count:
         size = group[j]
         order[j] = j
         if size <= 0:
+            counts[_DISORDERED] += place[j] >= 0 and not torn
+            torn = place[j] >= 0
             j += 1
             continue
         whole = size <= count - j
@@ -165,6 +168,7 @@ def put_in_order(count, group, place, order, counts):
                 if row > j and group[row] > 0:
                     end = row
                     break
+        torn = not whole
         j = end
 
 

@@ -82,7 +82,7 @@ def read_records(batch, plan):
         if batch.option_len[i] == 0:
             continue
         start, end = _join_record(batch, i)
-        if start == end:
+        if start < 0:
             continue
         if not _prove(batch, i, plan, start, end):
             plan.flags[i] = 0
@@ -157,11 +157,11 @@ def _is_record(mem, at, length, end, magic):
 
 @inlined
 def _join_record(batch, i):
-    """Move the parts of a record together, behind the frame's other options; returns its (start, end)."""
+    """Move the parts of a record together, behind the frame's other options; returns its (start, end), start -1 without one."""
     mem = batch.pool.mem
     start = find_record(mem, batch.option_addr[i], batch.option_len[i])
     if start < 0:
-        return np.int64(0), np.int64(0)
+        return start, start
     end = np.int64(batch.option_addr[i] + batch.option_len[i])
     at = joined = start + OPTION_HEADER
     length = _little(mem, start + 2, 2)
@@ -223,6 +223,8 @@ def _prove(batch, i, plan, at, end):
         return False
     if flags & CUT and not _cut_fits(batch, i, gso_type, gso_size, segments):
         return False
+    if segments > end - at:  # each takes more than a byte
+        return False
     if (segments > 1 and flags & (CUT | EXPLICIT) == 0) or flags & (CUT | EXPLICIT) == CUT | EXPLICIT:
         return False
     plan.flags[i] = flags
@@ -250,7 +252,7 @@ def _prove(batch, i, plan, at, end):
 @inlined
 def _cut_fits(batch, i, gso_type, gso_size, segments):
     """Whether cutting this frame by this size gives this many segments."""
-    if gso_size < 1 or segments < 2 or batch.payload_offset[i] == 0 or batch.shape[i] & JUMBO:
+    if not 1 <= gso_size <= batch.payload_len[i] or segments < 2 or batch.payload_offset[i] == 0 or batch.shape[i] & JUMBO:
         return False
     if batch.protocol[i] == tcp.PROTOCOL:
         gso_type &= ~_TCP_BITS
