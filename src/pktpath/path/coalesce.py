@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_TCP_ACCECN, GSO_TCP_FIXEDID, GSO_UDP, Batch, make_batch, release
+from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
@@ -29,6 +29,7 @@ from pktpath.port.pcapng_format import SECTION_HEADER
 _BATCH = 4096
 LARGEST_POLL = 1024
 """The larger a poll, the more frames one group of the undo record may hold."""
+_PLAIN_TYPES = np.uint32(GSO_TCPV4 | GSO_TCPV6 | GSO_UDP_L4 | GSO_UDP)
 FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
 
 
@@ -169,6 +170,9 @@ class _Coalescer:
             options.flush_timeout,
             self.poll_of,
         )
+        if not result.undo:
+            # Neither that all segments had one IP ID nor that each carried CWR can be told from a pcap.
+            merged.gso_type[:] &= _PLAIN_TYPES
         records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
@@ -231,10 +235,7 @@ def count_lost(merged, patched, sizes):
         learn_frame(merged, j, sizes)
         size, _ = segment_size(merged, j, sizes, 0)
         if merged.gso_segs[j] > 1:
-            # Headers alone do not say that all segments have one IP ID, or that each of them carries CWR.
-            unseen = merged.gso_type[j] & (GSO_TCP_ACCECN | (GSO_TCP_FIXEDID if merged.network[j] == 4 else 0))
-            if size != merged.gso_size[j] or patched[j] > 0 or unseen:
-                lost += merged.gso_segs[j]
+            lost += patched[j] if size == merged.gso_size[j] else merged.gso_segs[j]
         elif size > 0:
             lost += 1
     return lost
