@@ -130,7 +130,7 @@ def test_datagrams_of_thousands_of_fragments_come_back(tmp_path):
         frames[at : at + 2000] = part
     data = naive.pcap_file([naive.Frame(frame, len(frame), k) for k, frame in enumerate(frames)])
     found, done, undone = through(tmp_path, data, Options(poll=1024, reassemble=True), 0, suffix=".pcap")
-    assert done.reassembled >= 5
+    assert done.reassembled >= 4  # a batch ends within the fifth
     assert undone.disordered == 0
     assert_same(found, data)
 

@@ -19,12 +19,12 @@ from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
 from pktpath.path.mss import learn_frame, make_mss_table, segment_size
-from pktpath.path.undo import BLOCK_TYPE, Records, marker
+from pktpath.path.undo import Records, mark_section
 from pktpath.path.undo_write import undo_records
 from pktpath.pool import NORMAL, chunk_alloc, chunk_put
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block, ExtraOptions
-from pktpath.port.pcapng_format import SECTION_HEADER
+from pktpath.port.pcapng_format import SECTION_HEADER, build_section
 
 _BATCH = 4096
 LARGEST_POLL = 1024
@@ -130,17 +130,17 @@ class _Coalescer:
     def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
         """Go through the capture once."""
         result = self.result
-        marked = False
+        started = False
         for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
-            header = isinstance(item, Block) and item.type == SECTION_HEADER
             if isinstance(item, Block):
-                self.writer.write_block(item)
-            if result.undo and (header or not marked):
-                marked = True
-                self.writer.write_block(Block(BLOCK_TYPE, marker(big_endian=self.reader.big_endian), self.reader.big_endian))
-            if isinstance(item, Block):
+                started = True
+                self._pass(item)
                 continue
+            if not started:  # a pcap has no section
+                started = True
+                big = self.reader.big_endian
+                self._pass(Block(SECTION_HEADER, build_section(big_endian=big), big))
             before = result.frames
             merged = self._coalesce(item)
             if why is not None:
@@ -150,6 +150,12 @@ class _Coalescer:
         result.warnings = self.reader.warnings + self.writer.warnings
         result.damaged = bool(self.reader.damage)
         return result
+
+    def _pass(self, block: Block) -> None:
+        """Pass a block on; a section header gets the mark that its frames have undo records."""
+        if block.type == SECTION_HEADER:
+            block = block._replace(data=mark_section(block.data, big_endian=block.big_endian))
+        self.writer.write_block(block)
 
     def _coalesce(self, source: Batch) -> Batch:
         """Take one batch through the stages and write it; returns what was written."""

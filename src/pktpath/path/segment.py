@@ -14,7 +14,7 @@ from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.mss import Basis, make_mss_table
 from pktpath.path.segment_cut import COUNTS, Count, Wishes, choose_sizes, put_in_order, replay, run_end, write_out
-from pktpath.path.undo import is_marker
+from pktpath.path.undo import unmark_section
 from pktpath.path.undo_read import make_plan, read_records, whole_groups
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block
@@ -95,7 +95,6 @@ class _Segmenter:
         self.group, self.place, self.order = (np.zeros(_OUT, np.int64) for _ in range(3))
         self.out: Batch | None = None
         self.ticks_per_second = np.zeros(0, np.uint64)
-        self.marked = False
         self.result = Segmented()
 
     def run(self, progress: Callable[[int], None]) -> Segmented:
@@ -117,17 +116,12 @@ class _Segmenter:
         return result
 
     def _pass(self, block: Block) -> None:
-        """Pass a block on; the first mark in a section is for us, others are of captures coalesced before."""
+        """Pass a block on; the first mark in a section header is for us, more are of captures coalesced before."""
         if block.type == SECTION_HEADER:
-            self.marked = False
-        elif not self.marked and is_marker(block.data):
-            self.marked = True
-        else:
-            self.writer.write_block(block)
-            return
-        self.wishes = self.wishes._replace(recorded=self.marked and self.wishes.mtu == 0)
-        if not self.marked:
-            self.writer.write_block(block)
+            unmarked = unmark_section(block.data, big_endian=block.big_endian)
+            self.wishes = self.wishes._replace(recorded=unmarked is not None and self.wishes.mtu == 0)
+            block = block._replace(data=unmarked or block.data)
+        self.writer.write_block(block)
 
     def _segment(self, batch: Batch) -> None:
         """Cut the frames of a batch and write what they become, in the order of the originals."""
