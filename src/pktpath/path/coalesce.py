@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_UDP, Batch, make_batch, release
+from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
@@ -18,17 +18,18 @@ from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
-from pktpath.path.mss import learn, make_mss_table, segment_size
-from pktpath.path.undo import BLOCK_TYPE, Records, marker
+from pktpath.path.mss import learn_frame, make_mss_table, segment_size
+from pktpath.path.undo import Records, mark_section
 from pktpath.path.undo_write import undo_records
 from pktpath.pool import NORMAL, chunk_alloc, chunk_put
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block, ExtraOptions
-from pktpath.port.pcapng_format import SECTION_HEADER
+from pktpath.port.pcapng_format import SECTION_HEADER, build_section
 
 _BATCH = 4096
 LARGEST_POLL = 1024
 """The larger a poll, the more frames one group of the undo record may hold."""
+_PLAIN_TYPES = np.uint32(GSO_TCPV4 | GSO_TCPV6 | GSO_UDP_L4 | GSO_UDP)
 FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
 
 
@@ -129,16 +130,17 @@ class _Coalescer:
     def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
         """Go through the capture once."""
         result = self.result
-        marked = False
+        started = False
         for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
-            if not isinstance(item, Batch):
-                marked = marked and item.type != SECTION_HEADER
-                self.writer.write_block(item)
+            if isinstance(item, Block):
+                started = True
+                self._pass(item)
                 continue
-            if result.undo and not marked:
-                marked = True
-                self.writer.write_block(Block(BLOCK_TYPE, marker(big_endian=self.reader.big_endian), self.reader.big_endian))
+            if not started:  # a pcap has no section
+                started = True
+                big = self.reader.big_endian
+                self._pass(Block(SECTION_HEADER, build_section(big_endian=big), big))
             before = result.frames
             merged = self._coalesce(item)
             if why is not None:
@@ -148,6 +150,12 @@ class _Coalescer:
         result.warnings = self.reader.warnings + self.writer.warnings
         result.damaged = bool(self.reader.damage)
         return result
+
+    def _pass(self, block: Block) -> None:
+        """Pass a block on; a section header gets the mark that its frames have undo records."""
+        if block.type == SECTION_HEADER:
+            block = block._replace(data=mark_section(block.data, big_endian=block.big_endian))
+        self.writer.write_block(block)
 
     def _coalesce(self, source: Batch) -> Batch:
         """Take one batch through the stages and write it; returns what was written."""
@@ -168,6 +176,9 @@ class _Coalescer:
             options.flush_timeout,
             self.poll_of,
         )
+        if not result.undo:
+            # Neither that all segments had one IP ID nor that each carried CWR can be told from a pcap.
+            merged.gso_type[:] &= _PLAIN_TYPES
         records = undo_records(source, merged, scratch, RULES[DEFAULT_RULES], self.records.data if self.records else None)
         self.records = records
         if not options.partial:
@@ -198,7 +209,6 @@ class _Coalescer:
         result.reassembled += int((fragments & (segments > 1)).sum())
         result.patched += int(records.patched[:written].sum())
         if not result.undo:
-            learn(merged, self.sizes)
             result.not_restorable += int(count_lost(merged, records.patched, self.sizes))
             result.out_of_place += int(count_moved(merged))
 
@@ -228,10 +238,10 @@ def count_lost(merged, patched, sizes):
     """Count the original frames that `segment` would not give back without undo records."""
     lost = 0
     for j in range(merged.used[FRAMES]):
+        learn_frame(merged, j, sizes)
         size, _ = segment_size(merged, j, sizes, 0)
         if merged.frames[j].gso_segs > 1:
-            if size != merged.frames[j].gso_size or patched[j] > 0 or merged.frames[j].gso_type & GSO_UDP:
-                lost += merged.frames[j].gso_segs
+            lost += patched[j] if size == merged.frames[j].gso_size else merged.frames[j].gso_segs
         elif size > 0:
             lost += 1
     return lost

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import FRAMES
-from pktpath.jit import inlined, kernel
+from pktpath.jit import inlined
+from pktpath.offload.gso_layout import has_jumbo_header
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.load import load8, load16, load32
 from pktpath.wire.parse import CUT, FRAGMENT, MALFORMED
@@ -23,6 +23,7 @@ SMALLEST_MSS = 64
 DEFAULT_MSS = 536
 """The size every host takes (RFC 9293, 3.7.1); what was seen below it is a short message, not a full segment."""
 
+_JUMBO_HEADER = 8
 _WAYS = 4
 
 
@@ -153,21 +154,21 @@ def _usable(batch, i):
     return batch.frames[i].transport_offset > 0 and not batch.frames[i].shape_flags & (FRAGMENT | MALFORMED)
 
 
-@kernel
-def learn(batch, table):
-    """Learn announced and seen segment sizes from every frame of a batch."""
+@inlined
+def learn_frame(batch, i, table):
+    """Learn announced and seen segment sizes from frame `i`."""
+    frame = batch.frames[i]
+    if not _usable(batch, i):
+        return
     mem = batch.pool.mem
-    for i in range(batch.used[FRAMES]):
-        if not _usable(batch, i):
-            continue
-        transport = batch.frames[i].head_addr + batch.frames[i].transport_offset
-        if batch.frames[i].protocol == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
-            mss = _mss_option(mem, transport + tcp.LENGTH, batch.frames[i].head_addr + batch.frames[i].payload_offset)
-            if mss >= SMALLEST_MSS:
-                table.announced[_find(table, _direction_key(batch, i, False), True)] = mss
-        elif batch.frames[i].payload_len >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
-            row = _find(table, _direction_key(batch, i, False), True)
-            table.largest[row] = max(table.largest[row], batch.frames[i].payload_len)
+    transport = frame.head_addr + frame.transport_offset
+    if frame.protocol == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
+        mss = _mss_option(mem, transport + tcp.LENGTH, frame.head_addr + frame.payload_offset)
+        if mss >= SMALLEST_MSS:
+            table.announced[_find(table, _direction_key(batch, i, False), True)] = mss
+    elif frame.payload_len >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
+        row = _find(table, _direction_key(batch, i, False), True)
+        table.largest[row] = max(table.largest[row], frame.payload_len)
 
 
 @inlined
@@ -183,6 +184,8 @@ def segment_size(batch, i, table, mtu):
     if frame.protocol != tcp.PROTOCOL and frame.protocol != udp.PROTOCOL:
         return np.int64(0), WIRE_SIZE
     headers = np.int64(frame.payload_offset - frame.network_offset)
+    if frame.network == 6 and has_jumbo_header(batch.pool.mem, frame.head_addr + frame.network_offset):
+        headers -= _JUMBO_HEADER  # segmentation leaves it out
     size = np.int64(mtu) - headers
     basis = MTU
     if mtu == 0:
@@ -195,10 +198,10 @@ def segment_size(batch, i, table, mtu):
 
 @inlined
 def _learnt_size(batch, i, table, headers):
-    frame = batch.frames[i]
     row = _find(table, _direction_key(batch, i, False), False)
-    if frame.protocol == tcp.PROTOCOL:
-        options = np.int64(frame.payload_offset - frame.transport_offset) - tcp.LENGTH
+    if batch.frames[i].protocol == tcp.PROTOCOL:
+        # What announces an MSS counts neither IP nor TCP options, the sender takes both off (RFC 6691).
+        options = headers - (ipv4.LENGTH if batch.frames[i].network == 4 else ipv6.LENGTH) - tcp.LENGTH
         back = _find(table, _direction_key(batch, i, True), False)
         ours = np.int64(table.announced[row]) if row >= 0 else np.int64(0)
         theirs = np.int64(table.announced[back]) if back >= 0 else np.int64(0)

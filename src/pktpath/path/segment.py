@@ -12,9 +12,9 @@ from pktpath.batch import FRAMES, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
-from pktpath.path.mss import Basis, learn, make_mss_table
+from pktpath.path.mss import Basis, make_mss_table
 from pktpath.path.segment_cut import COUNTS, Count, Wishes, choose_sizes, put_in_order, replay, run_end, write_out
-from pktpath.path.undo import is_marker
+from pktpath.path.undo import unmark_section
 from pktpath.path.undo_read import make_plan, read_records, whole_groups
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block
@@ -83,10 +83,6 @@ def segment_capture(
         return _Segmenter(reader, writer, Wishes(mtu, ufo, spread, recorded=False)).run(progress)
 
 
-def _whole_groups(batch: Batch) -> int:
-    return int(whole_groups(batch))
-
-
 class _Segmenter:
     """The stages of one run and what they keep between batches."""
 
@@ -98,7 +94,7 @@ class _Segmenter:
         self.basis = np.zeros(_BATCH, np.int64)
         self.group, self.place, self.order = (np.zeros(_OUT, np.int64) for _ in range(3))
         self.out: Batch | None = None
-        self.ticks_per_second = np.zeros(0, np.int64)
+        self.ticks_per_second = np.zeros(0, np.uint64)
         self.result = Segmented()
 
     def run(self, progress: Callable[[int], None]) -> Segmented:
@@ -120,23 +116,21 @@ class _Segmenter:
         return result
 
     def _pass(self, block: Block) -> None:
-        """Pass a block on; the mark that `coalesce` made in a section is for us."""
-        if is_marker(block.data):
-            self.wishes = self.wishes._replace(recorded=self.wishes.mtu == 0)
-            return
+        """Pass a block on; the first mark in a section header is for us, more are of captures coalesced before."""
         if block.type == SECTION_HEADER:
-            self.wishes = self.wishes._replace(recorded=False)
+            unmarked = unmark_section(block.data, big_endian=block.big_endian)
+            self.wishes = self.wishes._replace(recorded=unmarked is not None and self.wishes.mtu == 0)
+            block = block._replace(data=unmarked or block.data)
         self.writer.write_block(block)
 
     def _segment(self, batch: Batch) -> None:
         """Cut the frames of a batch and write what they become, in the order of the originals."""
         out = make_batch(batch.pool, _OUT, 3 * _OUT) if self.out is None else self.out._replace(pool=batch.pool)
         self.out = out
-        self.ticks_per_second = np.array([interface.ticks_per_second for interface in self.reader.interfaces], np.int64)
+        self.ticks_per_second = np.array([interface.ticks_per_second for interface in self.reader.interfaces], np.uint64)
         total, done = int(batch.used[FRAMES]), 0
         self.result.frames += total
         read_records(batch, self.plan)
-        learn(batch, self.sizes)
         choose_sizes(batch, self.plan, self.sizes, self.wishes, self.basis, self.counts)
         while done < total:
             stop = int(run_end(batch, done, total, out, self.plan))
@@ -144,13 +138,13 @@ class _Segmenter:
             if stop > done:
                 batch.used[FRAMES] = stop
                 stop = int(gso_segment(batch, done, out, int(Feature.SG), RULES[DEFAULT_RULES]))
-            elif write_out(batch, done, out, self.plan):
+            elif stop == done and write_out(batch, done, out, self.plan):
                 stop = done + 1
             elif start == 0:  # more segments than an output holds
                 self.plan.flags[done] = 0
                 self.plan.damaged[0] += 1
                 continue
-            if stop == done:
+            if stop <= done:
                 self._write(out)
                 continue
             self._replay(batch, done, stop, out, start)

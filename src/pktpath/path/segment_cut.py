@@ -11,10 +11,11 @@ import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, copy_descriptor
 from pktpath.jit import inlined, kernel
-from pktpath.path.mss import DEFAULT_MTU, UNDO, WIRE_SIZE, segment_size
+from pktpath.path.mss import DEFAULT_MTU, UNDO, WIRE_SIZE, learn_frame, segment_size
 from pktpath.path.undo import CUT, EXPLICIT, GROUP_START, PLACES, get_number, unfold
 from pktpath.path.undo_read import skip_bytes, start_of_segment
 from pktpath.pool import HEADER, NO_CHUNK, NORMAL
+from pktpath.port.capture_bytes import ns_to_ticks, ticks_to_ns
 from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.parse import CUT as CUT_BY_SNAPLEN
 
@@ -57,9 +58,14 @@ class Wishes(NamedTuple):
 
 @kernel
 def choose_sizes(batch, plan, sizes, wishes, basis, counts):
-    """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`."""
+    """Give every super-frame its gso_type and gso_size, by its record or by what was learnt; `basis` gets the `Basis`.
+
+    Frame by frame: what is chosen must not depend on where a batch ends.
+    """
     for i in range(batch.used[FRAMES]):
-        batch.frames[i].origin = i
+        frame = batch.frames[i]
+        frame.origin = i
+        learn_frame(batch, i, sizes)
         if wishes.mtu > 0:
             plan.flags[i] = 0
             plan.segments[i] = 1
@@ -70,33 +76,31 @@ def choose_sizes(batch, plan, sizes, wishes, basis, counts):
         elif flags == 0 and not wishes.recorded:
             basis[i] = _choose_size(batch, i, sizes, wishes, counts)
             if basis[i] != WIRE_SIZE:
-                plan.segments[i] = (np.int64(batch.frames[i].payload_len) + udp.LENGTH) // max(
-                    batch.frames[i].gso_size & ~7, 1
-                ) + 1
+                plan.segments[i] = (np.int64(frame.payload_len) + udp.LENGTH) // max(frame.gso_size & ~7, 1) + 1
         if flags & CUT:
-            batch.frames[i].gso_type = plan.gso_type[i]
-            batch.frames[i].gso_size = plan.gso_size[i]
+            frame.gso_type = plan.gso_type[i]
+            frame.gso_size = plan.gso_size[i]
 
 
 @kernel
 def run_end(batch, first, last, out, plan):
-    """Index up to which frames from `first` on can be cut into `out` in one go.
+    """Index up to which frames from `first` on can be cut into `out` in one go; -1 when it must be emptied first.
 
     A run ends before a frame that is written out by its record, and before a group or a frame that may
-    not fit. A run of no frames means that `out` must be emptied first, or that frame `first` is written out.
+    not fit. A run of no frames means that frame `first` is written out.
     """
     pool = out.pool
     room = min(len(out.frames) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
     room = min(room, pool.free_count[HEADER], pool.free_count[NORMAL])
     i = first
-    while i < last and not plan.flags[i] & EXPLICIT:
+    while i < last:
         end = i + 1
         needed = np.int64(plan.segments[i])
         while plan.flags[i] & GROUP_START and end < last and plan.flags[end] & (PLACES | GROUP_START) == PLACES:
             needed += plan.segments[end]
             end += 1
         if needed > room and (out.used[FRAMES] > 0 or i > first):
-            break
+            return i if i > first else -1
         while i < end and not plan.flags[i] & EXPLICIT:
             room -= plan.segments[i]
             i += 1
@@ -119,7 +123,7 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
         for row in range(j, end):
             group[row] = 0
             place[row] = -1
-        rate = np.int64(ticks_per_second[batch.frames[i].in_port])
+        rate = ticks_per_second[batch.frames[i].in_port]
         if plan.flags[i] != 0 and end - j == plan.segments[i]:
             _replay(batch, i, out, j, end, plan, rate, place)
             group[j] = plan.total[i]
@@ -139,10 +143,13 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
 def put_in_order(count, group, place, order, counts):
     """Fill `order`: which of `count` rows stands at each place. A group that is not whole keeps its order."""
     j = 0
+    torn = False  # rows with places stand here whose group was counted already
     while j < count:
         size = group[j]
         order[j] = j
         if size <= 0:
+            counts[_DISORDERED] += place[j] >= 0 and not torn
+            torn = place[j] >= 0
             j += 1
             continue
         whole = size <= count - j
@@ -162,6 +169,7 @@ def put_in_order(count, group, place, order, counts):
                 if row > j and group[row] > 0:
                     end = row
                     break
+        torn = not whole
         j = end
 
 
@@ -190,20 +198,19 @@ def _choose_size(batch, i, sizes, wishes, counts):
 @inlined
 def _replay(batch, i, out, start, end, plan, rate, place):
     """Give the segments of frame `i` what its record kept: places, times, options, header bytes."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
     flags = np.int64(plan.flags[i])
     at = plan.at[i]
     stop = plan.end[i]
-    ticks = np.int64(batch.frames[i].ticks)
-    passed = np.int64(0)
+    ticks = np.int64(frame.ticks)
+    shift = frame.timestamp - ticks_to_ns(frame.ticks, rate, 0)
     for j in range(start, end):
         value, folded, at = start_of_segment(mem, at, stop, flags)
         place[j] = value if flags & PLACES else -1
-        delta = unfold(folded)
-        ticks += delta
-        passed += delta
+        ticks += unfold(folded)
         out.frames[j].ticks = np.uint64(ticks)
-        out.frames[j].timestamp = batch.frames[i].timestamp + _nanoseconds(passed, rate)
+        out.frames[j].timestamp = ticks_to_ns(out.frames[j].ticks, rate, 0) + shift
         count, at = get_number(mem, at, stop)
         if count & 1:
             out.frames[j].option_addr, out.frames[j].option_len, at = skip_bytes(mem, at, stop)
@@ -211,6 +218,7 @@ def _replay(batch, i, out, start, end, plan, rate, place):
             _, _, at = skip_bytes(mem, at, stop)
             _, at = get_number(mem, at, stop)
             _, _, at = skip_bytes(mem, at, stop)
+            _, at = get_number(mem, at, stop)
         elif flags & CUT:
             offset = np.int64(0)
             for _ in range(count >> 1):
@@ -223,23 +231,13 @@ def _replay(batch, i, out, start, end, plan, rate, place):
 
 
 @inlined
-def _nanoseconds(ticks, rate):
-    """Nanoseconds of so many ticks, for clocks of up to a billion ticks a second exactly."""
-    if rate <= 0:
-        return np.int64(0)
-    if rate <= _SECOND:
-        return ticks // rate * _SECOND + ticks % rate * _SECOND // rate
-    return np.int64(ticks * (_SECOND / rate))
-
-
-@inlined
 def _spread(out, start, end, bits_per_second, rate):
     """Let the segments of a frame follow each other as they would on a link of this rate."""
     sent = np.int64(0)
     for j in range(start, end):
         late = sent * 8 * _SECOND // bits_per_second
         out.frames[j].timestamp += late
-        out.frames[j].ticks += np.uint64(late * rate // _SECOND if rate <= _SECOND else late * (rate // _SECOND))
+        out.frames[j].ticks += ns_to_ticks(late, rate, 0)
         sent += out.frames[j].frame_len + _BETWEEN_FRAMES
 
 
@@ -264,13 +262,15 @@ def write_out(batch, i, out, plan):
         head, head_len, at = skip_bytes(mem, at, stop)
         length, at = get_number(mem, at, stop)
         tail, tail_len, at = skip_bytes(mem, at, stop)
+        missing, at = get_number(mem, at, stop)
         copy_descriptor(batch, i, out, j)
         out.frames[j].origin = i
         out.frames[j].head_addr, out.frames[j].head_len, out.frames[j].head_chunk = head, head_len, NO_CHUNK
         out.frames[j].frag_first, out.frames[j].frag_count = row, 2
         out.frag_addr[row], out.frag_len[row], out.frag_chunk[row] = payload, length, NO_CHUNK
         out.frag_addr[row + 1], out.frag_len[row + 1], out.frag_chunk[row + 1] = tail, tail_len, NO_CHUNK
-        out.frames[j].frame_len = out.frames[j].wire_len = head_len + length + tail_len
+        out.frames[j].frame_len = head_len + length + tail_len
+        out.frames[j].wire_len = out.frames[j].frame_len + unfold(missing)
         if k > 0:
             out.frames[j].option_len = 0
         payload += length

@@ -18,10 +18,11 @@ section 3.5.1). A long record goes on in the next option.
                 [length, bytes] of its own options
                 patches: distance from the last one's end, length, bytes
                 EXPLICIT instead of patches: [length, bytes] of the head, payload length,
-                [length, bytes] of what follows the payload
+                [length, bytes] of what follows the payload, bytes on the wire less those
 
-A custom block in front (type 0x40000BAD) says that frames without a record were not merged: they
-stay as they are, however long.
+A custom option of the section header says that frames without a record were not merged: they stay as
+they are, however long. A capture that is coalesced twice has two such options, and a frame whose
+record is from the first time gets a second one behind it: the last record counts.
 
 Every number is a little-endian base-128 one (LEB128); signed ones are folded (0, -1, 1, -2 ...).
 A *group* is the smallest run of written frames that holds an unbroken run of original frames: only
@@ -42,6 +43,8 @@ ENTERPRISE = 32473
 """The enterprise number that RFC 5612 keeps for documentation: pktpath has none of its own."""
 MAGIC = 0x6F647031
 """What tells pktpath's records, version 1, from others under that number ("1pdo" in the file)."""
+MAGIC_MORE = 0x6F646D31
+"""The same for the options in which a long record goes on ("1mdo")."""
 OPTION_HEADER = 12
 """Bytes of code, length, number and magic in front of a record's bytes."""
 MOST_IN_OPTION = 65520
@@ -51,20 +54,33 @@ CUT, PLACES, GROUP_START, EXPLICIT = 1, 2, 4, 8
 WITHOUT_SIGN = (1 << 63) - 1
 """What makes a right shift of a signed value a logical one."""
 
-
-BLOCK_TYPE = 0x40000BAD
-"""Custom block, not to be copied when the capture changes."""
-
-
-def marker(*, big_endian: bool) -> bytes:
-    """Return the block that marks a section as written with undo records."""
-    order = ">" if big_endian else "<"
-    return struct.pack(f"{order}IIIII", BLOCK_TYPE, 20, ENTERPRISE, MAGIC, 20)
+_SECTION_OPTIONS = 24
+"""Where the options of a section header block start."""
 
 
-def is_marker(data: bytes) -> bool:
-    """Whether a block is such a mark."""
-    return data in (marker(big_endian=False), marker(big_endian=True))
+def _mark(big_endian: bool) -> bytes:
+    return struct.pack(">HHII" if big_endian else "<HHII", OPTION_CODE, 8, ENTERPRISE, MAGIC)
+
+
+def mark_section(block: bytes, *, big_endian: bool) -> bytes:
+    """Return a section header block with the mark of a section that has undo records, as its first option.
+
+    Nothing but the mark and the lengths changes, so that `unmark_section` gives the block back.
+    """
+    return _with_length(block[:_SECTION_OPTIONS] + _mark(big_endian) + block[_SECTION_OPTIONS:], big_endian)
+
+
+def unmark_section(block: bytes, *, big_endian: bool) -> bytes | None:
+    """Return a section header block without its mark, None where it has none."""
+    end = _SECTION_OPTIONS + len(_mark(big_endian))
+    if block[_SECTION_OPTIONS:end] != _mark(big_endian):
+        return None
+    return _with_length(block[:_SECTION_OPTIONS] + block[end:], big_endian)
+
+
+def _with_length(block: bytes, big_endian: bool) -> bytes:
+    total = struct.pack(">I" if big_endian else "<I", len(block))
+    return block[:4] + total + block[8:-4] + total
 
 
 class Records(NamedTuple):

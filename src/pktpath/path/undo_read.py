@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4
+from pktpath.batch import FRAMES, GSO_TCP_ACCECN, GSO_TCP_ECN, GSO_TCP_FIXEDID, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4
 from pktpath.jit import inlined, kernel
 from pktpath.path.undo import (
     CUT,
@@ -18,14 +18,22 @@ from pktpath.path.undo import (
     EXPLICIT,
     GROUP_START,
     MAGIC,
+    MAGIC_MORE,
     OPTION_CODE,
     OPTION_HEADER,
     PLACES,
     WITHOUT_SIGN,
     get_number,
+    unfold,
 )
+from pktpath.port.pcapng_options import options_length
 from pktpath.wire import tcp, udp
 from pktpath.wire.load import load8
+from pktpath.wire.parse import JUMBO
+
+_TCP_BITS = GSO_TCP_ECN | GSO_TCP_FIXEDID | GSO_TCP_ACCECN
+_LONGEST = 0x7FFFFFFF
+"""What a length column holds."""
 
 
 class Plan(NamedTuple):
@@ -74,7 +82,7 @@ def read_records(batch, plan):
         if batch.frames[i].option_len == 0:
             continue
         start, end = _join_record(batch, i)
-        if start == end:
+        if start < 0:
             continue
         if not _prove(batch, i, plan, start, end):
             plan.flags[i] = 0
@@ -105,15 +113,26 @@ def whole_groups(batch):
 def _group_of(batch, i):
     """Return (flags, total, segments) as the record of frame `i` claims, zeros without one."""
     mem = batch.pool.mem
-    at = batch.frames[i].option_addr
-    end = at + batch.frames[i].option_len
+    at = find_record(mem, batch.frames[i].option_addr, batch.frames[i].option_len)
+    flags = total = segments = np.int64(0)
+    if at >= 0:
+        flags, _, total, _, _, _, segments, at = _record_head(mem, at + OPTION_HEADER, at + 4 + _little(mem, at + 2, 2))
+    if at < 0:
+        flags = total = segments = np.int64(0)
+    return flags, total, segments
+
+
+@inlined
+def find_record(mem, at, length):
+    """Address of the option in which the last record among `length` bytes of options starts, or -1."""
+    end = at + length
+    found = np.int64(-1)
     while at + 4 <= end:
-        length = _little(mem, at + 2, 2)
-        if _is_record(mem, at, length, end):
-            flags, _, total, _, _, _, segments, at = _record_head(mem, at + OPTION_HEADER, at + 4 + length)
-            return (flags, total, segments) if at >= 0 else (np.int64(0), np.int64(0), np.int64(0))
-        at += 4 + (length + 3 & ~3)
-    return np.int64(0), np.int64(0), np.int64(0)
+        size = _little(mem, at + 2, 2)
+        if _is_record(mem, at, size, end, MAGIC):
+            found = np.int64(at)
+        at += 4 + (size + 3 & ~3)
+    return found
 
 
 @inlined
@@ -125,46 +144,56 @@ def _little(mem, at, size):
 
 
 @inlined
-def _is_record(mem, at, length, end):
-    """Whether the option at `at`, whose value has `length` bytes, is a part of an undo record."""
+def _is_record(mem, at, length, end, magic):
+    """Whether the option at `at`, whose value has `length` bytes, is a part of an undo record: its start, or more."""
     return (
         length >= OPTION_HEADER - 4
-        and at + 4 + length <= end
+        and at + 4 + (length + 3 & ~3) <= end
         and _little(mem, at, 2) == OPTION_CODE
         and _little(mem, at + 4, 4) == ENTERPRISE
-        and _little(mem, at + 8, 4) == MAGIC
+        and _little(mem, at + 8, 4) == magic
     )
 
 
 @inlined
 def _join_record(batch, i):
-    """Move the parts of a record together and the other options before them; returns its (start, end)."""
+    """Move the parts of a record together, behind the frame's other options; returns its (start, end), start -1 without one."""
     frame = batch.frames[i]
     mem = batch.pool.mem
-    at = frame.option_addr
-    end = at + frame.option_len
-    kept = at
-    start = np.int64(0)
-    joined = np.int64(0)
-    while at + 4 <= end:
-        length = _little(mem, at + 2, 2)
-        padded = 4 + (length + 3 & ~3)
-        if at + padded > end:
+    start = find_record(mem, frame.option_addr, frame.option_len)
+    if start < 0:
+        return start, start
+    end = np.int64(frame.option_addr + frame.option_len)
+    at = joined = start + OPTION_HEADER
+    length = _little(mem, start + 2, 2)
+    following = start
+    while True:
+        size = length - (OPTION_HEADER - 4)
+        for k in range(size):
+            mem[joined + k] = mem[following + OPTION_HEADER + k]
+        joined += size
+        following += 4 + (length + 3 & ~3)
+        length = _little(mem, following + 2, 2) if following + OPTION_HEADER <= end else np.int64(0)
+        if not _is_record(mem, following, length, end, MAGIC_MORE):
             break
-        if _is_record(mem, at, length, end):
-            if start == 0:
-                start = joined = at + OPTION_HEADER
-            for k in range(length - (OPTION_HEADER - 4)):
-                mem[joined + k] = mem[at + OPTION_HEADER + k]
-            joined += length - (OPTION_HEADER - 4)
-        elif start == 0:
-            kept = at + padded
-        at += padded
-    if start == 0:
-        return np.int64(0), np.int64(0)
-    # pktpath writes its records last; what another tool put behind them is not carried over.
-    frame.option_len = kept - frame.option_addr
-    return start, joined
+    if following < end:  # another tool added options behind the record: they change places
+        _reverse(mem, start, following)
+        _reverse(mem, following, end)
+        _reverse(mem, start, end)
+        moved = end - following
+        start, at, joined = start + moved, at + moved, joined + moved
+    frame.option_len = start - frame.option_addr
+    return at, joined
+
+
+@inlined
+def _reverse(mem, start, end):
+    while start < end - 1:
+        end -= 1
+        byte = mem[start]
+        mem[start] = mem[end]
+        mem[end] = byte
+        start += 1
 
 
 @inlined
@@ -192,11 +221,13 @@ def _prove(batch, i, plan, at, end):
     frame = batch.frames[i]
     mem = batch.pool.mem
     flags, frame_len, total, gso_type, gso_size, payload_at, segments, at = _record_head(mem, at, end)
-    if at < 0 or frame_len != frame.frame_len or frame_len != frame.wire_len:
+    if at < 0 or (flags & (CUT | EXPLICIT) and (frame_len != frame.frame_len or frame_len != frame.wire_len)):
         return False
     if flags & CUT and not _cut_fits(batch, i, gso_type, gso_size, segments):
         return False
-    if segments > 1 and flags & (CUT | EXPLICIT) == 0:
+    if segments > end - at:  # each takes more than a byte
+        return False
+    if (segments > 1 and flags & (CUT | EXPLICIT) == 0) or flags & (CUT | EXPLICIT) == CUT | EXPLICIT:
         return False
     plan.flags[i] = flags
     plan.segments[i] = segments
@@ -224,14 +255,16 @@ def _prove(batch, i, plan, at, end):
 def _cut_fits(batch, i, gso_type, gso_size, segments):
     """Whether cutting this frame by this size gives this many segments."""
     frame = batch.frames[i]
-    if gso_size < 1 or frame.payload_offset == 0:
+    if not 1 <= gso_size <= frame.payload_len or segments < 2 or frame.payload_offset == 0 or frame.shape_flags & JUMBO:
         return False
-    wanted = GSO_UDP_L4
     if frame.protocol == tcp.PROTOCOL:
+        gso_type &= ~_TCP_BITS
         wanted = GSO_TCPV4 if frame.network == 4 else GSO_TCPV6
-    elif frame.protocol != udp.PROTOCOL:
+    elif frame.protocol == udp.PROTOCOL:
+        wanted = GSO_UDP_L4
+    else:
         return False
-    return gso_type & wanted != 0 and segments == -(-np.int64(frame.payload_len) // gso_size)
+    return gso_type == wanted and segments == -(-np.int64(frame.payload_len) // gso_size)
 
 
 @inlined
@@ -264,9 +297,7 @@ def skip_bytes(mem, at, end):
 @inlined
 def _prove_patches(mem, at, end, head):
     """Pass the options and patches of a segment whose header has `head` bytes; next address or -1."""
-    count, at = _next(mem, at, end)
-    if count & 1:
-        _, _, at = skip_bytes(mem, at, end)
+    count, at = _prove_options(mem, at, end)
     offset = np.int64(0)
     for _ in range(count >> 1 & WITHOUT_SIGN):
         gap, at = _next(mem, at, end)
@@ -282,12 +313,22 @@ def _prove_patches(mem, at, end, head):
 @inlined
 def _prove_explicit(mem, at, end):
     """Pass a segment that is written out; returns (next address or -1, payload bytes it takes)."""
-    count, at = _next(mem, at, end)
-    if count & 1:
-        _, _, at = skip_bytes(mem, at, end)
-    _, _, at = skip_bytes(mem, at, end)
+    _, at = _prove_options(mem, at, end)
+    _, head, at = skip_bytes(mem, at, end)
     payload, at = _next(mem, at, end)
-    _, _, at = skip_bytes(mem, at, end)
-    if payload < 0:
+    _, tail, at = skip_bytes(mem, at, end)
+    missing, at = _next(mem, at, end)
+    if not 0 <= payload <= _LONGEST or not 0 <= unfold(missing) + head + payload + tail <= _LONGEST:
         return np.int64(-1), np.int64(0)
     return at, payload
+
+
+@inlined
+def _prove_options(mem, at, end):
+    """Pass the count of patches and the segment's own options; returns (count, next address or -1)."""
+    count, at = _next(mem, at, end)
+    if count & 1:
+        start, length, at = skip_bytes(mem, at, end)
+        if at >= 0 and options_length(mem, start, start + length, False) != length:
+            at = np.int64(-1)
+    return count, at

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pktpath.batch import FRAMES, GSO_UDP, Batch
 from pktpath.jit import inlined, kernel
 from pktpath.offload.gso_header import segment_header
+from pktpath.offload.gso_layout import has_jumbo_header
 from pktpath.offload.gso_plan import plan_frame
 from pktpath.offload.rules import KernelRules
 from pktpath.path.undo import (
@@ -19,6 +20,7 @@ from pktpath.path.undo import (
     EXPLICIT,
     GROUP_START,
     MAGIC,
+    MAGIC_MORE,
     MOST_IN_OPTION,
     OPTION_CODE,
     OPTION_HEADER,
@@ -27,6 +29,7 @@ from pktpath.path.undo import (
     Records,
     fold_sign,
 )
+from pktpath.path.undo_read import find_record
 from pktpath.pool import chunk_address
 from pktpath.wire.checksum import sum_bytes
 from pktpath.wire.load import load8
@@ -72,7 +75,11 @@ def write_records(source, merged, scratch, rules, records, cursor):
     while first < count:
         end, total, in_order = _group(merged, first, group)
         for j in range(first, end):
-            if _segments(merged, j) > 1 or not in_order:
+            if (
+                _segments(merged, j) > 1
+                or not in_order
+                or find_record(source.pool.mem, merged.frames[j].option_addr, merged.frames[j].option_len) >= 0
+            ):
                 places = not in_order
                 if not _write_record(
                     source, merged, j, scratch, rules, records, cursor, places, total if j == first else 0, group
@@ -125,11 +132,11 @@ def _origin(merged, j, k):
 def _write_record(source, merged, j, scratch, rules, records, cursor, places, total, group):
     """Write the record of one frame; False when the room ends."""
     segments = _segments(merged, j)
-    explicit = merged.frames[j].gso_type & GSO_UDP != 0
+    explicit = segments > 1 and not _predictable(source, merged, j, segments)
     if not _room(records.data, cursor, 128):
         return False
     records.addr[j] = cursor[_AT]
-    _open_option(records.data, cursor)
+    _open_option(records.data, cursor, MAGIC)
     flags = np.int64(0)
     if segments > 1:
         flags = np.int64(EXPLICIT if explicit else CUT)
@@ -160,10 +167,27 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
         ticks = np.int64(source.frames[i].ticks)
         if flags & EXPLICIT:
             _put_explicit(source, merged, j, k, i, records.data, cursor)
+            records.patched[j] += 1
         elif flags & CUT:
             records.patched[j] += _put_patches(source, cut, k, i, scratch, records.data, cursor)
     _close_option(records.data, cursor)
     records.length[j] = cursor[_AT] - records.addr[j]
+    return True
+
+
+@inlined
+def _predictable(source, merged, j, segments):
+    """Whether cutting written frame `j` gives frames of the originals' shape: then only header bytes can differ."""
+    frame = merged.frames[j]
+    if frame.gso_type & GSO_UDP:
+        return False
+    # Segmentation leaves a jumbo header out.
+    if frame.network == 6 and has_jumbo_header(merged.pool.mem, frame.head_addr + frame.network_offset):
+        return False
+    for k in range(segments):
+        i = _origin(merged, j, k)
+        if source.frames[i].wire_len != source.frames[i].frame_len:
+            return False
     return True
 
 
@@ -228,6 +252,7 @@ def _put_explicit(source, merged, j, k, i, data, cursor):
     _put_bytes(data, cursor, mem, source.frames[i].head_addr, head)
     _put_number(data, cursor, payload)
     _put_bytes(data, cursor, mem, source.frames[i].head_addr + head + payload, source.frames[i].head_len - head - payload)
+    _put_number(data, cursor, fold_sign(np.int64(source.frames[i].wire_len) - source.frames[i].frame_len))
 
 
 @inlined
@@ -237,12 +262,12 @@ def _room(data, cursor, size):
 
 
 @inlined
-def _open_option(data, cursor):
+def _open_option(data, cursor, magic):
     at = cursor[_AT]
     cursor[_START] = at
     _store_little(data, at, OPTION_CODE, 2)
     _store_little(data, at + 4, ENTERPRISE, 4)
-    _store_little(data, at + 8, MAGIC, 4)
+    _store_little(data, at + 8, magic, 4)
     cursor[_AT] = at + OPTION_HEADER
 
 
@@ -264,7 +289,7 @@ def _store_little(data, at, value, size):
 def _put_byte(data, cursor, byte):
     if cursor[_AT] - cursor[_START] == OPTION_HEADER + MOST_IN_OPTION:
         _close_option(data, cursor)
-        _open_option(data, cursor)
+        _open_option(data, cursor, MAGIC_MORE)
     data[cursor[_AT]] = byte
     cursor[_AT] += 1
 
