@@ -13,7 +13,9 @@ from pktpath.offload.rules import RULES
 from pktpath.port.memory import load
 
 CASES = read_cases("gro/selftest") + read_cases("gro/rules")
-EACH = pytest.mark.parametrize(("case", "family"), [(c, f) for c in CASES for f in c.families], ids=lambda v: getattr(v, "name", f"v{v}"))
+EACH = pytest.mark.parametrize(
+    ("case", "family"), [(c, f) for c in CASES for f in c.families], ids=lambda v: getattr(v, "name", f"v{v}")
+)
 SELFTEST_NAMES = 33
 
 

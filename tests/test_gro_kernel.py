@@ -22,7 +22,14 @@ pytestmark = pytest.mark.oracle
 ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "3000"))
 CHUNK = 100
 
-NOT_ON_A_TAP = {Reason.CUT_BY_SNAPLEN, Reason.UDP_OFF, Reason.SUPER_FRAME, Reason.TOO_MANY_SEGMENTS, Reason.NO_MEMORY, Reason.GRO_OFF}
+NOT_ON_A_TAP = {
+    Reason.CUT_BY_SNAPLEN,
+    Reason.UDP_OFF,
+    Reason.SUPER_FRAME,
+    Reason.TOO_MANY_SEGMENTS,
+    Reason.NO_MEMORY,
+    Reason.GRO_OFF,
+}
 
 
 def test_hostile_rounds(kernel_gro, capsys) -> None:  # noqa: F811

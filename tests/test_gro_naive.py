@@ -110,7 +110,9 @@ def hostile_arrivals(seed: int, most: int) -> list[Arrival]:
     return arrivals
 
 
-def both(arrivals: list[Arrival], version: str, *, unlimited: bool, udp: bool, trust: bool) -> tuple[list[Delivery], list[Delivery]]:
+def both(
+    arrivals: list[Arrival], version: str, *, unlimited: bool, udp: bool, trust: bool
+) -> tuple[list[Delivery], list[Delivery]]:
     rules = RULES[version]
     twin = NaiveGro(rules, depth=None if unlimited else 8, udp=udp, trust_partial=trust)
     for number, arrival in enumerate(arrivals):
@@ -154,7 +156,13 @@ def test_twin_on_hostile_rounds(version: str, unlimited: bool) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from([0x10, 0x18, 0x90, 0x11, 0x50]), st.integers(-1, 1), st.sampled_from([0, 1])),
+        st.tuples(
+            st.integers(0, 2),
+            st.integers(0, 3),
+            st.sampled_from([0x10, 0x18, 0x90, 0x11, 0x50]),
+            st.integers(-1, 1),
+            st.sampled_from([0, 1]),
+        ),
         min_size=1,
         max_size=12,
     ),
@@ -166,7 +174,9 @@ def test_twin_on_short_trains(steps, version: str, unlimited: bool) -> None:
     sequence, identity = [100] * 3, [7] * 3
     arrivals = []
     for flow, length, flags, jump, step in steps:
-        packet = Packet(sport=flow, payload=b"x" * length, seq=sequence[flow] + jump // 2, id=identity[flow], flags=flags, df=flow > 0)
+        packet = Packet(
+            sport=flow, payload=b"x" * length, seq=sequence[flow] + jump // 2, id=identity[flow], flags=flags, df=flow > 0
+        )
         arrivals.append(Arrival(packet.frame()))
         sequence[flow] += length
         identity[flow] += step

@@ -195,6 +195,48 @@ def copy_descriptor(source, i, target, j):
     target.origin[j] = source.origin[i]
 
 
+@inlined
+def _repeat(column, first, end):
+    value = column[first]
+    for j in range(first + 1, end):
+        column[np.uint64(j)] = value
+
+
+@inlined
+def repeat_descriptor(batch, first, end):
+    """Copy frame `first` to all up to `end`, but for its chunk, the fragment range and `payload_sum`, which differ.
+
+    Column by column, so that the compiler writes many rows at once.
+    """
+    _repeat(batch.head_len, first, end)
+    _repeat(batch.frame_len, first, end)
+    _repeat(batch.wire_len, first, end)
+    _repeat(batch.timestamp, first, end)
+    _repeat(batch.ticks, first, end)
+    _repeat(batch.option_addr, first, end)
+    _repeat(batch.option_len, first, end)
+    _repeat(batch.in_port, first, end)
+    _repeat(batch.link, first, end)
+    _repeat(batch.hash, first, end)
+    _repeat(batch.vlan_tci, first, end)
+    _repeat(batch.vlan_proto, first, end)
+    _repeat(batch.ip_summed, first, end)
+    _repeat(batch.gso_type, first, end)
+    _repeat(batch.gso_size, first, end)
+    _repeat(batch.gso_segs, first, end)
+    _repeat(batch.csum_start, first, end)
+    _repeat(batch.csum_offset, first, end)
+    _repeat(batch.network, first, end)
+    _repeat(batch.protocol, first, end)
+    _repeat(batch.shape, first, end)
+    _repeat(batch.network_offset, first, end)
+    _repeat(batch.transport_offset, first, end)
+    _repeat(batch.payload_offset, first, end)
+    _repeat(batch.payload_len, first, end)
+    _repeat(batch.reason, first, end)
+    _repeat(batch.origin, first, end)
+
+
 @kernel
 def release(batch):
     """Give back every chunk that the frames of a batch hold and empty it."""

@@ -103,6 +103,22 @@ def chunk_alloc(pool, chunk_class):
 
 
 @inlined
+def chunk_alloc_run(pool, chunk_class, count, chunks, addresses, first):
+    """Take `count` chunks of a class that has them; `chunks` and `addresses` are written from index `first` on."""
+    left = pool.free_count[chunk_class]
+    pool.free_count[chunk_class] = left - count
+    number = pool.first[chunk_class]
+    base = pool.base[chunk_class]
+    size = pool.size[chunk_class]
+    top = number + left - 1
+    for k in range(count):
+        chunk = np.int64(pool.free[np.uint64(top - k)])
+        pool.refs[np.uint64(chunk)] = 1
+        chunks[np.uint64(first + k)] = chunk
+        addresses[np.uint64(first + k)] = base + (chunk - number) * size
+
+
+@inlined
 def chunk_class_of(pool, chunk):
     """Class that a chunk number belongs to."""
     if chunk < pool.first[1]:

@@ -74,9 +74,13 @@ class _Flow:
             elif kind == 3:
                 changes["id"] = rng.choice((self.id - 1, self.id + 1, 0)) & 0xFFFF
             elif kind == 4 and packet.protocol == "tcp":
-                changes["options"] = rng.choice((b"\x01\x01\x01\x00", b"\x01\x08\x0a\0\0\0\1\0\0\0\2\x01", b"\x02\x04\x05\xb4", b"\x01" * 40))
+                changes["options"] = rng.choice(
+                    (b"\x01\x01\x01\x00", b"\x01\x08\x0a\0\0\0\1\0\0\0\2\x01", b"\x02\x04\x05\xb4", b"\x01" * 40)
+                )
             elif kind == 5 and packet.family == 6:
-                changes["extensions"] = rng.choice((((60, bytes(6)),), ((44, b"\0\0\0\0\0\1"),), ((0, bytes(6)), (43, bytes(14))), ((255, bytes(6)),)))
+                changes["extensions"] = rng.choice(
+                    (((60, bytes(6)),), ((44, b"\0\0\0\0\0\1"),), ((0, bytes(6)), (43, bytes(14))), ((255, bytes(6)),))
+                )
             elif kind == 6:
                 changes["link"] = rng.choice((bytes(12), b"\xff" * 6 + bytes(6), packet.link))
                 changes["ethertype"] = rng.choice((None, None, 0x88B5, 0x0806))

@@ -23,9 +23,18 @@ NOT_HARMLESS = ~(parse.TAGGED | parse.EXTENSION_HEADERS) & 0xFFFF
 """Shapes that need a look: all but tags and extension headers."""
 _UDP_FORWARD = int(Feature.GRO_UDP_FWD)
 
-_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = int(Reason.NONE), int(Reason.NOT_IP), int(Reason.MALFORMED), int(Reason.CUT_BY_SNAPLEN)
+_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = (
+    int(Reason.NONE),
+    int(Reason.NOT_IP),
+    int(Reason.MALFORMED),
+    int(Reason.CUT_BY_SNAPLEN),
+)
 _IP_OPTIONS, _IP_FRAGMENT, _BAD_IP_CHECKSUM = int(Reason.IP_OPTIONS), int(Reason.IP_FRAGMENT), int(Reason.BAD_IP_CHECKSUM)
-_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = int(Reason.LENGTH_MISMATCH), int(Reason.RESERVED_BIT), int(Reason.OTHER_PROTOCOL)
+_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = (
+    int(Reason.LENGTH_MISMATCH),
+    int(Reason.RESERVED_BIT),
+    int(Reason.OTHER_PROTOCOL),
+)
 _UDP_OFF, _SUPER_FRAME = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME)
 _BAD_CHECKSUM, _PARTIAL_CHECKSUM = int(Reason.BAD_CHECKSUM), int(Reason.PARTIAL_CHECKSUM)
 _ZERO_CHECKSUM, _BAD_UDP_LENGTH = int(Reason.ZERO_CHECKSUM), int(Reason.BAD_UDP_LENGTH)

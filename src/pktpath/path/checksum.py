@@ -145,7 +145,9 @@ def _with_room(batch: Batch) -> Batch:
     Where a header is written, the rest of its frame becomes a fragment (`offload.head`).
     """
     rows = make_batch(batch.pool, 1, max(int(batch.used[FRAMES]), 1))
-    return batch._replace(frag_addr=rows.frag_addr, frag_len=rows.frag_len, frag_chunk=rows.frag_chunk, frag_origin=rows.frag_origin)
+    return batch._replace(
+        frag_addr=rows.frag_addr, frag_len=rows.frag_len, frag_chunk=rows.frag_chunk, frag_origin=rows.frag_origin
+    )
 
 
 def _make_tally() -> Tally:
