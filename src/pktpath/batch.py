@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.jit import inlined, kernel
-from pktpath.pool import Pool, chunk_get, chunk_put
+from pktpath.pool import HEADROOM, Pool, chunk_get, chunk_put
 
 BATCH_SIZE = 256
 """Descriptors in a batch on the live path; capture readers use larger batches."""
@@ -165,6 +165,31 @@ def frame_bytes(batch: Batch, i: int) -> bytes:
 def copy_descriptor(source, i, target, j):
     """Copy a whole descriptor; the caller gives it its fragments."""
     target.frames[j] = source.frames[i]
+
+
+@inlined
+def repeat_descriptor(batch, first, end):
+    """Copy descriptor `first` to all up to `end`."""
+    for j in range(first + 1, end):
+        batch.frames[np.uint64(j)] = batch.frames[np.uint64(first)]
+
+
+@inlined
+def alloc_heads(batch, chunk_class, first, end):
+    """Give frames `first` to `end` (excluded) a head chunk each, of a class that has so many; `head_addr` is behind the headroom."""
+    pool = batch.pool
+    left = pool.free_count[chunk_class]
+    pool.free_count[chunk_class] = left - (end - first)
+    number = pool.first[chunk_class]
+    base = pool.base[chunk_class] + HEADROOM
+    size = pool.size[chunk_class]
+    top = number + left - 1 + first
+    for j in range(first, end):
+        chunk = np.int64(pool.free[np.uint64(top - j)])
+        pool.refs[np.uint64(chunk)] = 1
+        frame = batch.frames[np.uint64(j)]
+        frame.head_chunk = chunk
+        frame.head_addr = base + (chunk - number) * size
 
 
 @kernel
