@@ -126,9 +126,9 @@ def test_ids():
         ({"gso_type": 1 << 9}, Reason.OTHER_PROTOCOL),
         ({"gso_type": GSO_UDP_L4}, Reason.OTHER_PROTOCOL),
         ({"network": 0}, Reason.NOT_IP),
-        ({"shape": 512}, Reason.MALFORMED),
-        ({"shape": 64}, Reason.CUT_BY_SNAPLEN),
-        ({"shape": 2}, Reason.IP_FRAGMENT),
+        ({"shape_flags": 512}, Reason.MALFORMED),
+        ({"shape_flags": 64}, Reason.CUT_BY_SNAPLEN),
+        ({"shape_flags": 2}, Reason.IP_FRAGMENT),
         ({"head_len": 2000}, Reason.MALFORMED),
     ],
 )

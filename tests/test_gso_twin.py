@@ -42,7 +42,7 @@ FEATURES = (
     Feature.SG | Feature.HW_CSUM | Feature.GSO_UDP_L4,
     Feature.SG | Feature.HW_CSUM | Feature.GSO_UDP,
 )
-PARSED = ("network", "protocol", "shape", "network_offset", "transport_offset", "payload_offset", "payload_len")
+PARSED = ("network", "protocol", "shape_flags", "network_offset", "transport_offset", "payload_offset", "payload_len")
 
 
 def counted_payload(frame):

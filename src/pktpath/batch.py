@@ -176,7 +176,7 @@ def repeat_descriptor(batch, first, end):
 
 @inlined
 def alloc_heads(batch, chunk_class, first, end):
-    """Give frames `first` to `end` (excluded) a head chunk each, of a class that has so many; `head_addr` is behind the headroom."""
+    """Give frames `first` to `end` (excluded) a head each, behind the headroom of a chunk of a class that has so many."""
     pool = batch.pool
     left = pool.free_count[chunk_class]
     pool.free_count[chunk_class] = left - (end - first)
