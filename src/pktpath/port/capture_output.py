@@ -2,12 +2,16 @@
 
 import contextlib
 import os
+import signal
 import stat
 import tempfile
+import weakref
 from pathlib import Path
 
 from pktpath.port.capture_source import STDIO
 from pktpath.port.capture_types import CaptureError
+
+_STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Output:
@@ -23,6 +27,7 @@ class Output:
         self.label = "stdout" if target == STDIO else os.fspath(target)
         self.written = 0
         self._temporary: Path | None = None
+        self._forget = weakref.finalize(self, lambda: None)
         try:
             if target == STDIO:
                 self._fd = os.dup(1)
@@ -41,8 +46,14 @@ class Output:
                 self._fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
                 return
             mode = stat.S_IMODE(state.st_mode)
-        self._fd, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-        self._temporary = Path(name)
+        # A signal may raise anywhere: not between making the file and knowing that it must go.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        try:
+            self._fd, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+            self._temporary = Path(name)
+            self._forget = weakref.finalize(self, self._temporary.unlink, missing_ok=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.fchmod(self._fd, mode)
 
     def write(self, data: memoryview) -> None:
@@ -67,6 +78,7 @@ class Output:
             os.close(self._fd)
             if self._temporary:
                 self._temporary.replace(self._path)
+            self._forget.detach()
         except OSError as error:
             self._forget()
             raise CaptureError(self.label, error.strerror or str(error), offset=self.written, field="close") from error
@@ -76,10 +88,6 @@ class Output:
         with contextlib.suppress(OSError):
             os.close(self._fd)
         self._forget()
-
-    def _forget(self) -> None:
-        if self._temporary:
-            self._temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
