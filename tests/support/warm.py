@@ -1,8 +1,21 @@
 """Compile the kernels once, before several test processes would each compile them."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-if __name__ == "__main__" and os.environ.get("NUMBA_DISABLE_JIT") != "1":
+COMMANDS = (
+    "coalesce -r IN -w OUT.pcapng --reassemble --why",
+    "coalesce -r IN -w OUT.pcap",
+    "segment -r OUT.pcapng -w BACK.pcap udp or tcp",
+    "checksum -r IN -w BACK.pcap --fix",
+)
+"""Each takes a way through kernels that no other does."""
+
+
+def warm_demo() -> None:
     from pktpath.lab.warm import COMPILED_SECONDS, COUNT, warm
 
     def report(name, number, seconds):
@@ -10,3 +23,19 @@ if __name__ == "__main__" and os.environ.get("NUMBA_DISABLE_JIT") != "1":
             print(f"compiled {name} ({number} of {COUNT}) in {seconds:.1f} s", flush=True)
 
     warm(report)
+
+
+def warm_commands() -> None:
+    from pktpath.lab import traffic
+    from pktpath.port.capture import write
+
+    with TemporaryDirectory() as directory:
+        write(Path(directory) / "IN", [traffic.frames(traffic.bulk(2, 64))])
+        for command in COMMANDS:
+            print(f"compiling for pktpath {command}", flush=True)
+            subprocess.run([sys.executable, "-m", "pktpath", *command.split()], cwd=directory, check=True, capture_output=True)
+
+
+if __name__ == "__main__" and os.environ.get("NUMBA_DISABLE_JIT") != "1":
+    warm_demo()
+    warm_commands()
