@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 COMMANDS = (
-    "coalesce -r IN -w OUT.pcapng --reassemble --why",
-    "coalesce -r IN -w OUT.pcap",
+    "coalesce -r IN.pcap -w OUT.pcapng --reassemble --why",
+    "coalesce -r IN.pcapng -w OUT.pcap",
     "segment -r OUT.pcapng -w BACK.pcap udp or tcp",
-    "checksum -r IN -w BACK.pcap --fix",
+    "checksum -r IN.pcap -w BACK.pcap --fix",
 )
 """Each takes a way through kernels that no other does."""
 
@@ -30,7 +30,8 @@ def warm_commands() -> None:
     from pktpath.port.capture import write
 
     with TemporaryDirectory() as directory:
-        write(Path(directory) / "IN", [traffic.frames(traffic.bulk(2, 64))])
+        for name in ("IN.pcap", "IN.pcapng"):
+            write(Path(directory) / name, [traffic.frames(traffic.bulk(2, 64))])
         for command in COMMANDS:
             print(f"compiling for pktpath {command}", flush=True)
             subprocess.run([sys.executable, "-m", "pktpath", *command.split()], cwd=directory, check=True, capture_output=True)
