@@ -1,4 +1,4 @@
-"""A batch: descriptors of frames and their fragments, as parallel columns.
+"""A batch: descriptors of frames, as records, and the table of their fragments.
 
 A frame is a linear head (headers, perhaps payload) followed by fragments, as in the kernel's
 sk_buff. A descriptor names the head and a range of the fragment table. Several frames may share

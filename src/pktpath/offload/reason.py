@@ -1,4 +1,4 @@
-"""Why a frame was not merged, or why a merged frame ended: one enum for every place that says so.
+"""Why a frame was not merged or not cut, or why a merged frame ended: one enum for every place that says so.
 
 The kernels store a member's number in `Batch.reason`, counters are indexed by it, `--why` prints its
 word (`Reason.PSH.word` is "psh") and its sentence, and docs/reasons.md is generated from it.
@@ -59,7 +59,7 @@ class Reason(IntEnum):
     TTL_DIFFERS = 27, "TTL or hop limit differs"
     TOS_DIFFERS = 28, "TOS or traffic class differs (ECN too)"
     DF_DIFFERS = 29, "the don't-fragment bit differs"
-    IP_ID = 30, "the IP ID neither repeats nor counts up by one"
+    IP_ID = 30, "the IP ID neither repeats nor counts up by one, or repeats without DF where this kernel demands it"
     LONGER = 31, "longer than the segments before it"
     OUT_OF_SEQUENCE = 32, "the sequence number is not the next one"
     # Ends of a merged frame.
@@ -67,7 +67,7 @@ class Reason(IntEnum):
     TOO_BIG = 34, "gro_max_size is reached"
     TOO_MANY_SEGMENTS = 35, "64 UDP segments are reached"
     EVICTED = 36, "its bucket was full and it was the oldest"
-    NO_MEMORY = 37, "the pool had no chunk for the merged header"
+    NO_MEMORY = 37, "the pool or the output batch has no room for the merged header, or for the segments"
     ALONE = 38, "no neighbour of its flow in this poll"
     GRO_OFF = 39, "rx-gro is off"
     # IP fragments that were not put together; all of them pass as they are.
