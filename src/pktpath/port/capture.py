@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from pktpath.batch import Batch
+from pktpath.batch import FRAMES, Batch
+from pktpath.offload.flow_hash import flow_hash
 from pktpath.port.capture_output import Output
 from pktpath.port.capture_reader import CaptureReader
 from pktpath.port.capture_scan import last_poll_end
@@ -130,14 +131,16 @@ def read(
     target: str | os.PathLike[str] | BinaryIO,
     filter: str | None = None,  # noqa: A002  the word that every capture tool uses
 ) -> Iterator[Batch]:
-    """Yield the frames of a capture as parsed batches, each in memory of its own.
+    """Yield the frames of a capture as parsed batches, each in memory of its own, with a receive hash as a NIC gives one.
 
     Raises:
         CaptureError: it cannot be read any further; what came before was yielded.
 
     """
     with open_capture(target, filter=filter, recycle=False) as reader:
-        yield from reader
+        for batch in reader:
+            flow_hash(batch, 0, int(batch.used[FRAMES]))
+            yield batch
 
 
 def write(target: str | os.PathLike[str], batches: Iterable[Batch]) -> int:
