@@ -29,7 +29,7 @@ check: $(VENV)/.tested-with
 	$(BIN)/mypy
 
 bench: $(VENV)/.tested-with
-	@$(BIN)/pktpath bench $(ARGS)
+	@$(BIN)/pktpath bench $(or $(ARGS),all --markdown bench/RESULTS.md)
 
 fuzz: $(VENV)/.tested-with
 	PKTPATH_FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(BIN)/python -m pytest -k fuzz -s $(ARGS)

@@ -19,6 +19,7 @@ from pktpath.offload.gso import gso, gso_count
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.wire import ipv4, tcp
+from pktpath.wire.parse import parse
 from support.gso_frames import assert_all_free, batch_of, super_frame
 from support.naive_gso import naive_checksum, u16
 
@@ -125,9 +126,9 @@ def test_ids():
         ({"gso_type": 1 << 9}, Reason.OTHER_PROTOCOL),
         ({"gso_type": GSO_UDP_L4}, Reason.OTHER_PROTOCOL),
         ({"network": 0}, Reason.NOT_IP),
-        ({"shape": 512}, Reason.MALFORMED),
-        ({"shape": 64}, Reason.CUT_BY_SNAPLEN),
-        ({"shape": 2}, Reason.IP_FRAGMENT),
+        ({"shape_flags": 512}, Reason.MALFORMED),
+        ({"shape_flags": 64}, Reason.CUT_BY_SNAPLEN),
+        ({"shape_flags": 2}, Reason.IP_FRAGMENT),
         ({"head_len": 2000}, Reason.MALFORMED),
     ],
 )
@@ -203,3 +204,26 @@ def test_lying_checksum_place(start, offset):
     out = gso(batch)
     assert out.reason[0] == Reason.MALFORMED
     assert frame_bytes(out, 0) == frame.data
+
+
+def test_checksum_of_a_cut_frame_is_not_repaired():
+    frame = super_frame(payload=bytes(99), size=0)
+    batch = batch_of([frame])
+    batch.wire_len[0] += 1
+    parse(batch, 0, 1)
+    out = gso(batch)
+    assert out.reason[0] == Reason.CUT_BY_SNAPLEN
+    assert frame_bytes(out, 0) == frame.data
+
+
+def test_jumbo_length_beyond_its_column():
+    frame = super_frame(version=6, jumbo=True, payload=bytes(2500))
+    batch = batch_of([frame])
+    for length in (0x80000100, 0xFFFFFFFF):
+        batch.pool.mem[58:62] = list(length.to_bytes(4, "big"))
+        parse(batch, 0, 1)
+        assert batch.payload_len[0] > 2**30
+    before = frame_bytes(batch, 0)
+    out = gso(batch)
+    assert out.reason[0] == Reason.CUT_BY_SNAPLEN
+    assert frame_bytes(out, 0) == before

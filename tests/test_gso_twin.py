@@ -16,7 +16,11 @@ from pktpath.batch import (
     release,
 )
 from pktpath.features import Feature
+from pktpath.jit import kernel
 from pktpath.offload.gso import gso
+from pktpath.offload.gso_header import segment_header
+from pktpath.offload.gso_layout import segment_payload_len
+from pktpath.offload.gso_plan import plan_frame
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.wire.link import Link
@@ -38,7 +42,7 @@ FEATURES = (
     Feature.SG | Feature.HW_CSUM | Feature.GSO_UDP_L4,
     Feature.SG | Feature.HW_CSUM | Feature.GSO_UDP,
 )
-PARSED = ("network", "protocol", "shape", "network_offset", "transport_offset", "payload_offset", "payload_len")
+PARSED = ("network", "protocol", "shape_flags", "network_offset", "transport_offset", "payload_offset", "payload_len")
 
 
 def counted_payload(frame):
@@ -168,3 +172,27 @@ def test_one_of_each(features):
     frames.append(super_frame(payload=payload, size=0))
     for version in RULES:
         check(frames, features, RULES[version], rng)
+
+
+@kernel
+def predict(batch, i, target, rules, sums):
+    """Write the headers of every segment of frame `i`, a chunk apart, from their payloads' sums alone."""
+    _, cut = plan_frame(batch, i, rules)
+    for k in range(cut.frames):
+        segment_header(batch.pool.mem, target + k * 256, cut, k, segment_payload_len(cut, k), sums[k])
+    return cut.frames
+
+
+@pytest.mark.parametrize("udp", [0, GSO_UDP_L4])
+def test_headers_are_known_before_the_cut(udp):
+    rng = random.Random(6)
+    frames = [super_frame(version=version, udp=udp, payload=rng.randbytes(5000), size=999) for version in (4, 6)]
+    batch, other = batch_of(frames), batch_of(frames)
+    out = gso(batch, Feature.SG)
+    for i in range(2):
+        rows = [j for j in range(int(out.used[FRAMES])) if out.origin[j] == i]
+        target = int(other.pool.base[0])
+        assert predict(other, i, target, RULES["6.18"], out.payload_sum[rows].astype(np.int64)) == len(rows)
+        for k, j in enumerate(rows):
+            header = bytes(other.pool.mem[target + k * 256 : target + k * 256 + int(out.head_len[j])])
+            assert header == frame_bytes(out, j)[: len(header)]

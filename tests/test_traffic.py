@@ -37,7 +37,7 @@ def test_frames_are_what_the_plan_says(name):
     batch = traffic.frames(plan)
     count = int(batch.used[FRAMES])
     assert count == len(plan.flow)
-    assert not batch.shape[:count].any()
+    assert not batch.shape_flags[:count].any()
     assert (batch.network[:count] == plan.network).all()
     assert (batch.protocol[:count] == plan.protocol).all()
     assert (batch.payload_len[:count] == plan.length).all()

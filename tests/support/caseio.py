@@ -76,7 +76,9 @@ def _packets(line: str, family: int, seq: int) -> list[tuple[Packet, int]]:
             changes[name] = flag_bits(text)
         elif name in ("tags", "extensions"):
             pairs = [pair.split(":") for pair in text.split(",")]
-            changes[name] = tuple((int(kind, 0), bytes.fromhex(rest) if name == "extensions" else int(rest, 0)) for kind, rest in pairs)
+            changes[name] = tuple(
+                (int(kind, 0), bytes.fromhex(rest) if name == "extensions" else int(rest, 0)) for kind, rest in pairs
+            )
         elif _FIELD_TYPES[name] in ("bytes", bytes):
             changes[name] = bytes.fromhex(text)
         else:

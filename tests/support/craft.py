@@ -4,7 +4,10 @@ import struct
 from dataclasses import dataclass, field, replace
 
 FLAG_BITS = {"F": 0x001, "S": 0x002, "R": 0x004, "P": 0x008, "A": 0x010, "U": 0x020, "E": 0x040, "C": 0x080, "N": 0x100}
-ADDRESSES = {4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])), 6: (b"\x20\x01\x0d\xb8" + bytes(11) + b"\1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\2")}
+ADDRESSES = {
+    4: (bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])),
+    6: (b"\x20\x01\x0d\xb8" + bytes(11) + b"\1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\2"),
+}
 
 
 def word_sum(data: bytes) -> int:

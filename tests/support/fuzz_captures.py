@@ -25,9 +25,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
-def guarded_pool(*, window, header):
+def guarded_pool(*, window, header, normal):
     """A pool that is all window, the page behind which faults."""
-    assert header == 0
+    assert header == normal == 0
     area = mmap.mmap(-1, window + mmap.PAGESIZE)
     mem = np.frombuffer(area, np.uint8)
     if _libc.mprotect(mem.ctypes.data + window, mmap.PAGESIZE, 0):

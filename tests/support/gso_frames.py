@@ -161,7 +161,7 @@ def random_payload(rng, length):
 
 def roomy_pool(frames, **chunks):
     """Make a pool with a window for these frames and many chunks of each class."""
-    sizes = {"header": 8192, "normal": 8192, "large": 64, **chunks}
+    sizes = {"header": 8192, "normal": 8192, "large": 600, **chunks}
     return make_pool(window=sum(len(frame.data) for frame in frames), **sizes)
 
 

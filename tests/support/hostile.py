@@ -7,7 +7,8 @@ from support.craft import Packet, flag_bits
 
 _SIZES = (1, 2, 7, 64, 100, 101, 536, 1000, 1447, 1448, 8000, 8900)
 _OTHER = {
-    "window": 77, "ack": 4711, "ttl": 3, "tos": 0x10, "df": False, "reserved": True, "mf": True, "fragment_offset": 3, "urgent": 9,
+    "window": 77, "ack": 4711, "ttl": 3, "tos": 0x10, "df": False, "reserved": True, "mf": True, "fragment_offset": 3,
+    "urgent": 9,
     "checksum_error": 1, "ip_checksum_error": 1, "ip_length_error": -4, "ip_options": b"\x01\x01\x01\x00", "flow_label": 0x12345,
     "udp_length_error": -3, "data_offset": 4, "partial": True, "checksum": 0, "padding": bytes(6), "protocol": "132",
 }  # fmt: skip
@@ -34,7 +35,8 @@ class _Flow:
                 extensions += ((60, b"\x01\x0c" + bytes(12)),)
         self.packet = Packet(
             family=family, protocol=rng.choice(("tcp", "tcp", "udp")), sport=1000 + number * rng.choice((0, 1, 1)),
-            seq=rng.choice((0, 1, 0xFFFFFF00, rng.randrange(1 << 32))), df=rng.random() < 0.7, flags=flag_bits(rng.choice(("A", "A", "A", "AE", "AC", "AN", ""))),
+            seq=rng.choice((0, 1, 0xFFFFFF00, rng.randrange(1 << 32))), df=rng.random() < 0.7,
+            flags=flag_bits(rng.choice(("A", "A", "A", "AE", "AC", "AN", ""))),
             extensions=extensions, flow_label=rng.choice((0, 0, 5)), tos=rng.choice((0, 0, 2, 3, 0xB8)),
         )  # fmt: skip
 
@@ -74,9 +76,13 @@ class _Flow:
             elif kind == 3:
                 changes["id"] = rng.choice((self.id - 1, self.id + 1, 0)) & 0xFFFF
             elif kind == 4 and packet.protocol == "tcp":
-                changes["options"] = rng.choice((b"\x01\x01\x01\x00", b"\x01\x08\x0a\0\0\0\1\0\0\0\2\x01", b"\x02\x04\x05\xb4", b"\x01" * 40))
+                changes["options"] = rng.choice(
+                    (b"\x01\x01\x01\x00", b"\x01\x08\x0a\0\0\0\1\0\0\0\2\x01", b"\x02\x04\x05\xb4", b"\x01" * 40)
+                )
             elif kind == 5 and packet.family == 6:
-                changes["extensions"] = rng.choice((((60, bytes(6)),), ((44, b"\0\0\0\0\0\1"),), ((0, bytes(6)), (43, bytes(14))), ((255, bytes(6)),)))
+                changes["extensions"] = rng.choice(
+                    (((60, bytes(6)),), ((44, b"\0\0\0\0\0\1"),), ((0, bytes(6)), (43, bytes(14))), ((255, bytes(6)),))
+                )
             elif kind == 6:
                 changes["link"] = rng.choice((bytes(12), b"\xff" * 6 + bytes(6), packet.link))
                 changes["ethertype"] = rng.choice((None, None, 0x88B5, 0x0806))

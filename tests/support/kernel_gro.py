@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Self
 
 MOST_FRAMES = 60
@@ -157,18 +158,16 @@ def _run(*command: str) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
+    Path(path).write_text(text)
 
 
 def _napi_threads() -> set[int]:
     """Return the kernel threads named after the device's NAPI; others may exist in other namespaces."""
     found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
+    for name in Path("/proc").glob("[0-9]*/comm"):
         try:
-            with open(f"/proc/{pid}/comm") as file:
-                if file.read().startswith(f"napi/{_DEVICE}"):
-                    found.add(int(pid))
+            if name.read_text().startswith(f"napi/{_DEVICE}"):
+                found.add(int(name.parent.name))
         except OSError:
             continue
     return found

@@ -3,6 +3,8 @@
 It shares no code with `pktpath.offload`; it takes the numbers of reasons and the rules by name.
 """
 
+# ruff: noqa: EM101  a refusal is raised by its name
+
 import struct
 from dataclasses import dataclass, field
 from typing import Any

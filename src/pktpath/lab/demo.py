@@ -172,5 +172,5 @@ def _once(case: Case, way: Way, source: Batch, expected: Batch) -> tuple[tuple[i
 
 def _part(batch: Batch, first: int, last: int) -> Batch:
     """Return frames `first` to `last` as a batch that a stage may empty; they lie in the window and have no fragments."""
-    columns = {name: getattr(batch, name)[first:last].copy() for name in Batch._fields[2:-4]}
+    columns = {"frames": batch.frames[first:last].copy()}
     return batch._replace(used=np.array([last - first, 0], np.int64), **columns)

@@ -31,7 +31,7 @@ def first_difference(left: Batch, right: Batch, first: int = 0) -> int | None:
 def compare_frames(left, one, right, other):
     """Return the first k for which frame `one[k]` of `left` is not frame `other[k]` of `right`, or -1."""
     for k in range(len(one)):
-        if left.hash[one[k]] != right.hash[other[k]] or not same_frame(left, one[k], right, other[k]):
+        if left.frames[one[k]].hash != right.frames[other[k]].hash or not same_frame(left, one[k], right, other[k]):
             return k
     return -1
 
@@ -39,9 +39,9 @@ def compare_frames(left, one, right, other):
 @inlined
 def same_frame(left, i, right, j):
     """Whether two frames have the same bytes, however they are cut into head and fragments."""
-    if left.frame_len[i] != right.frame_len[j]:
+    if left.frames[i].frame_len != right.frames[j].frame_len:
         return False
-    rest = np.int64(left.frame_len[i])
+    rest = np.int64(left.frames[i].frame_len)
     part, other = np.int64(-1), np.int64(-1)
     at, length = _range(left, i, part)
     there, room = _range(right, j, other)
@@ -62,9 +62,10 @@ def same_frame(left, i, right, j):
 @inlined
 def _range(batch, i, part):
     """Address and length of the head (part -1) or of a fragment."""
+    frame = batch.frames[i]
     if part < 0:
-        return np.int64(batch.head_addr[i]), np.int64(batch.head_len[i])
-    row = batch.frag_first[i] + part
+        return np.int64(frame.head_addr), np.int64(frame.head_len)
+    row = frame.frag_first + part
     return np.int64(batch.frag_addr[row]), np.int64(batch.frag_len[row])
 
 

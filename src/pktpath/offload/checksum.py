@@ -71,7 +71,7 @@ def verify(batch, first, last):
     `csum_start` and `csum_offset`; what cannot be judged, and UDP without a checksum, stays.
     """
     for i in range(first, last):
-        if batch.ip_summed[i] == CHECKSUM_NONE:
+        if batch.frames[i].ip_summed == CHECKSUM_NONE:
             verify_frame(batch, i)
 
 
@@ -86,7 +86,7 @@ def complete(batch, first, last, repair):
     """
     transports = headers = missed = 0
     for i in range(first, last):
-        state = batch.ip_summed[i]
+        state = batch.frames[i].ip_summed
         if (state == CHECKSUM_PARTIAL or (repair and state == CHECKSUM_BAD)) and covered_length(batch, i) > 0:
             if complete_frame(batch, i):
                 transports += 1
@@ -106,9 +106,9 @@ def verify_frame(batch, i):
     """Set `ip_summed` of frame `i` (see `verify`) and return its `ChecksumState`."""
     state = transport_state(batch, i)
     if state == RIGHT:
-        batch.ip_summed[i] = CHECKSUM_UNNECESSARY
+        batch.frames[i].ip_summed = CHECKSUM_UNNECESSARY
     elif state == WRONG:
-        batch.ip_summed[i] = CHECKSUM_BAD
+        batch.frames[i].ip_summed = CHECKSUM_BAD
     elif state in (PARTIAL, PARTIAL_NO_LENGTH):
         _set_partial(batch, i)
     return state
@@ -116,43 +116,49 @@ def verify_frame(batch, i):
 
 @inlined
 def _set_partial(batch, i):
-    batch.ip_summed[i] = CHECKSUM_PARTIAL
-    batch.csum_start[i] = batch.transport_offset[i]
-    batch.csum_offset[i] = _field_offset(batch, i)
+    frame = batch.frames[i]
+    frame.ip_summed = CHECKSUM_PARTIAL
+    frame.csum_start = frame.transport_offset
+    frame.csum_offset = _field_offset(batch, i)
 
 
 @inlined
 def header_state(batch, i):
     """Return the `ChecksumState` of the IPv4 header of frame `i`."""
-    if batch.network[i] != 4:
+    frame = batch.frames[i]
+    if frame.network != 4:
         return NOT_APPLICABLE
-    if not batch.shape[i] & BAD_IP_CHECKSUM:
+    if not frame.shape_flags & BAD_IP_CHECKSUM:
         return RIGHT
-    field = load16(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i] + ipv4.CHECKSUM)
+    field = load16(batch.pool.mem, frame.head_addr + frame.network_offset + ipv4.CHECKSUM)
     return ZERO if field == 0 else WRONG
 
 
 @inlined
 def transport_state(batch, i):
     """Return the `ChecksumState` of the transport of frame `i`, and fill `payload_sum` of TCP and UDP."""
-    protocol = batch.protocol[i]
-    if batch.network[i] == 0:
-        return NOT_VERIFIABLE if batch.shape[i] & MALFORMED else NOT_APPLICABLE
+    frame = batch.frames[i]
+    protocol = frame.protocol
+    if frame.shape_flags & MALFORMED:
+        return NOT_VERIFIABLE
+    if frame.network == 0:
+        return NOT_APPLICABLE
     if protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL:
         return _tcp_udp_state(batch, i)
-    if protocol == (ICMP if batch.network[i] == 4 else ICMPV6):
+    if protocol == (ICMP if frame.network == 4 else ICMPV6):
         return _icmp_state(batch, i)
     return NOT_APPLICABLE
 
 
 @inlined
 def _tcp_udp_state(batch, i):
+    frame = batch.frames[i]
     length = covered_length(batch, i)
     if length == 0:
         return NOT_VERIFIABLE
     mem = batch.pool.mem
-    protocol = np.int64(batch.protocol[i])
-    field = load16(mem, batch.head_addr[i] + batch.transport_offset[i] + _field_offset(batch, i))
+    protocol = np.int64(frame.protocol)
+    field = load16(mem, frame.head_addr + frame.transport_offset + _field_offset(batch, i))
     if field == 0 and protocol == udp.PROTOCOL:
         return ZERO
     pseudo = _pseudo(batch, i, length)
@@ -163,25 +169,27 @@ def _tcp_udp_state(batch, i):
 
 @inlined
 def _partial_or_wrong(batch, i, field, pseudo, protocol):
+    frame = batch.frames[i]
     if field == pseudo:
         return PARTIAL
-    at = batch.head_addr[i] + batch.network_offset[i]
-    without_length = pseudo_sum(batch.pool.mem, at, np.int64(batch.network[i]), protocol, np.int64(0))
+    at = frame.head_addr + frame.network_offset
+    without_length = pseudo_sum(batch.pool.mem, at, np.int64(frame.network), protocol, np.int64(0))
     return PARTIAL_NO_LENGTH if field == without_length else WRONG
 
 
 @inlined
 def covered_length(batch, i):
     """Bytes that the TCP or UDP checksum of frame `i` covers, or 0 where not all of them are here."""
-    transport = np.int64(batch.transport_offset[i])
-    length = batch.payload_offset[i] + batch.payload_len[i] - transport
-    shape = batch.shape[i]
-    if transport == 0 or transport + length > batch.frame_len[i] or shape & MALFORMED:
+    frame = batch.frames[i]
+    transport = np.int64(frame.transport_offset)
+    length = frame.payload_offset + frame.payload_len - transport
+    shape = frame.shape_flags
+    if transport == 0 or transport + length > frame.frame_len or shape & MALFORMED:
         return np.int64(0)
     if shape & (FRAGMENT | EXTENSION_HEADERS) and upper_layer(batch, i) == 0:
         return np.int64(0)
-    if batch.protocol[i] == udp.PROTOCOL:
-        told = load16(batch.pool.mem, batch.head_addr[i] + transport + udp.UDP_LENGTH)
+    if frame.protocol == udp.PROTOCOL:
+        told = load16(batch.pool.mem, frame.head_addr + transport + udp.UDP_LENGTH)
         if told == 0 and shape & (JUMBO | ZERO_LENGTH):  # RFC 2675, section 4
             return length
         return told if udp.LENGTH <= told <= length else np.int64(0)
@@ -195,11 +203,12 @@ def upper_layer(batch, i):
     That is a fragment that is not the whole packet, and an IPv6 routing header with segments left: the
     checksum is that of the last destination (RFC 8200, section 8.1). `network` and no `MALFORMED` are proved.
     """
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    base = batch.head_addr[i]
-    offset = np.int64(batch.network_offset[i])
-    if batch.network[i] == 4:
-        return np.int64(0) if batch.shape[i] & FRAGMENT else offset + (load8(mem, base + offset) & 15) * 4
+    base = frame.head_addr
+    offset = np.int64(frame.network_offset)
+    if frame.network == 4:
+        return np.int64(0) if frame.shape_flags & FRAGMENT else offset + (load8(mem, base + offset) & 15) * 4
     kind = load8(mem, base + offset + ipv6.NEXT_HEADER)
     offset += ipv6.LENGTH
     while kind in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS, ipv6.FRAGMENT_HEADER):
@@ -217,45 +226,49 @@ def upper_layer(batch, i):
 
 @inlined
 def _field_offset(batch, i):
-    return np.int64(tcp.CHECKSUM if batch.protocol[i] == tcp.PROTOCOL else udp.CHECKSUM)
+    return np.int64(tcp.CHECKSUM if batch.frames[i].protocol == tcp.PROTOCOL else udp.CHECKSUM)
 
 
 @inlined
 def _pseudo(batch, i, length):
-    at = batch.head_addr[i] + batch.network_offset[i]
-    return pseudo_sum(batch.pool.mem, at, np.int64(batch.network[i]), np.int64(batch.protocol[i]), length)
+    frame = batch.frames[i]
+    at = frame.head_addr + frame.network_offset
+    return pseudo_sum(batch.pool.mem, at, np.int64(frame.network), np.int64(frame.protocol), length)
 
 
 @inlined
 def _transport_sum(batch, i, length):
     """Folded sum of `length` bytes from the transport header of frame `i` on."""
-    header = np.int64(batch.payload_offset[i] - batch.transport_offset[i])
-    total = sum_bytes(batch.pool.mem, batch.head_addr[i] + batch.transport_offset[i], header)
-    if length == header + batch.payload_len[i]:
+    frame = batch.frames[i]
+    header = np.int64(frame.payload_offset - frame.transport_offset)
+    total = sum_bytes(batch.pool.mem, frame.head_addr + frame.transport_offset, header)
+    if length == header + frame.payload_len:
         return fold(total + payload_sum_of(batch, i))
-    return fold(total + range_sum(batch, i, np.int64(batch.payload_offset[i]), length - header))
+    return fold(total + range_sum(batch, i, np.int64(frame.payload_offset), length - header))
 
 
 @inlined
 def payload_sum_of(batch, i):
     """Folded sum of the transport payload of frame `i`: from its column, else summed and noted there."""
-    known = np.int64(batch.payload_sum[i])
+    frame = batch.frames[i]
+    known = np.int64(frame.payload_sum)
     if known >= 0:
         return known
-    total = range_sum(batch, i, np.int64(batch.payload_offset[i]), np.int64(batch.payload_len[i]))
-    batch.payload_sum[i] = total
+    total = range_sum(batch, i, np.int64(frame.payload_offset), np.int64(frame.payload_len))
+    frame.payload_sum = total
     return total
 
 
 @inlined
 def range_sum(batch, i, offset, length):
     """Folded sum of `length` bytes of frame `i` from `offset` on, over its head and its fragments."""
-    first = np.int64(batch.frag_first[i])
+    frame = batch.frames[i]
+    first = np.int64(frame.frag_first)
     total = np.int64(0)
     odd = False
-    for row in range(first - 1, first + batch.frag_count[i]):
+    for row in range(first - 1, first + frame.frag_count):
         if row < first:
-            at, size = batch.head_addr[i], np.int64(batch.head_len[i])
+            at, size = frame.head_addr, np.int64(frame.head_len)
         else:
             at, size = batch.frag_addr[row], np.int64(batch.frag_len[row])
         skipped = min(offset, size)
@@ -270,14 +283,13 @@ def range_sum(batch, i, offset, length):
 
 @inlined
 def _icmp_state(batch, i):
-    if batch.shape[i] & MALFORMED:
-        return NOT_VERIFIABLE
-    offset = upper_layer(batch, i)
+    # A jumbo packet is a super-frame, and ICMP has none.
+    offset = np.int64(0) if batch.frames[i].shape_flags & JUMBO else upper_layer(batch, i)
     end = _packet_end(batch, i)
-    if offset == 0 or end > batch.frame_len[i] or offset + _ICMP_LENGTH > end:
+    if offset == 0 or end > batch.frames[i].frame_len or offset + _ICMP_LENGTH > end:
         return NOT_VERIFIABLE
     total = range_sum(batch, i, offset, end - offset)
-    if batch.network[i] == 6:
+    if batch.frames[i].network == 6:
         total = fold(total + _pseudo(batch, i, end - offset))
     return RIGHT if total == 0xFFFF else WRONG
 
@@ -285,11 +297,12 @@ def _icmp_state(batch, i):
 @inlined
 def _packet_end(batch, i):
     """Offset at which the IP packet of frame `i` ends, by its own length."""
-    if batch.shape[i] & (ZERO_LENGTH | JUMBO):
-        return np.int64(batch.wire_len[i])
-    offset = np.int64(batch.network_offset[i])
-    at = batch.head_addr[i] + offset
-    if batch.network[i] == 4:
+    frame = batch.frames[i]
+    if frame.shape_flags & ZERO_LENGTH:
+        return np.int64(frame.wire_len)
+    offset = np.int64(frame.network_offset)
+    at = frame.head_addr + offset
+    if frame.network == 4:
         return offset + load16(batch.pool.mem, at + ipv4.TOTAL_LENGTH)
     return offset + ipv6.LENGTH + load16(batch.pool.mem, at + ipv6.PAYLOAD_LENGTH)
 
@@ -301,27 +314,29 @@ def complete_frame(batch, i):
     Shared or read-only headers are copied first (`private_head`). False where the pool has no chunk,
     or not all that is summed is here: then the frame is as it was.
     """
+    frame = batch.frames[i]
     length = covered_length(batch, i)
-    if length == 0 or not private_head(batch, i, batch.payload_offset[i]):
+    if length == 0 or not private_head(batch, i, frame.payload_offset):
         return False
     mem = batch.pool.mem
-    field = batch.head_addr[i] + batch.transport_offset[i] + _field_offset(batch, i)
+    field = frame.head_addr + frame.transport_offset + _field_offset(batch, i)
     store16(mem, field, np.int64(0))
     value = 0xFFFF - fold(_pseudo(batch, i, length) + _transport_sum(batch, i, length))
-    if value == 0 and batch.protocol[i] == udp.PROTOCOL:
+    if value == 0 and frame.protocol == udp.PROTOCOL:
         value = np.int64(0xFFFF)
     store16(mem, field, value)
-    batch.ip_summed[i] = CHECKSUM_UNNECESSARY
+    frame.ip_summed = CHECKSUM_UNNECESSARY
     return True
 
 
 @inlined
 def partial_frame(batch, i):
     """Write the kernel's partial form into the TCP or UDP checksum of frame `i`, and say whether it could."""
+    frame = batch.frames[i]
     length = covered_length(batch, i)
-    if length == 0 or not private_head(batch, i, batch.payload_offset[i]):
+    if length == 0 or not private_head(batch, i, frame.payload_offset):
         return False
-    field = batch.head_addr[i] + batch.transport_offset[i] + _field_offset(batch, i)
+    field = frame.head_addr + frame.transport_offset + _field_offset(batch, i)
     store16(batch.pool.mem, field, _pseudo(batch, i, length))
     _set_partial(batch, i)
     return True
@@ -330,12 +345,13 @@ def partial_frame(batch, i):
 @inlined
 def complete_header(batch, i):
     """Write the header checksum of frame `i`, which is IPv4, and say whether there was a chunk for it."""
-    offset = np.int64(batch.network_offset[i])
-    header = (load8(batch.pool.mem, batch.head_addr[i] + offset) & 15) * 4
-    if not private_head(batch, i, max(offset + header, np.int64(batch.payload_offset[i]))):
+    frame = batch.frames[i]
+    offset = np.int64(frame.network_offset)
+    header = (load8(batch.pool.mem, frame.head_addr + offset) & 15) * 4
+    if not private_head(batch, i, max(offset + header, np.int64(frame.payload_offset))):
         return False
-    at = batch.head_addr[i] + offset
+    at = frame.head_addr + offset
     store16(batch.pool.mem, at + ipv4.CHECKSUM, np.int64(0))
     store16(batch.pool.mem, at + ipv4.CHECKSUM, 0xFFFF - ip_header_sum(batch.pool.mem, at, header))
-    batch.shape[i] &= ~np.uint16(BAD_IP_CHECKSUM)
+    frame.shape_flags &= ~np.uint16(BAD_IP_CHECKSUM)
     return True

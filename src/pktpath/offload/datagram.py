@@ -108,7 +108,7 @@ def collect(batch, table, i):
     """Find the datagram of frame `i` and add the frame to it."""
     table.datagram[i] = NOBODY
     table.why[i] = _NONE
-    if not batch.shape[i] & FRAGMENT:
+    if not batch.frames[i].shape_flags & FRAGMENT:
         return
     why, place, size, payload, more = fragment_bounds(batch, i)
     if why != _NONE or (place == 0 and not more):  # an IPv6 fragment that is the whole packet (RFC 6946)
@@ -143,7 +143,8 @@ def verdict(table, i):
 @inlined
 def fragment_bounds(batch, i):
     """Return (reason, offset in the datagram, bytes, their offset in the frame, more follow) of a fragment."""
-    shape = batch.shape[i]
+    frame = batch.frames[i]
+    shape = frame.shape_flags
     zero = np.int64(0)
     if shape & MALFORMED:
         return _MALFORMED, zero, zero, zero, False
@@ -153,12 +154,12 @@ def fragment_bounds(batch, i):
         return _BAD_IP_CHECKSUM, zero, zero, zero, False
     if shape & RESERVED_BIT:
         return _RESERVED, zero, zero, zero, False
-    if batch.frag_count[i] > 0:
+    if frame.frag_count > 0:
         return _SUPER_FRAME, zero, zero, zero, False
     mem = batch.pool.mem
-    network = np.int64(batch.network_offset[i])
-    at = batch.head_addr[i] + network
-    if batch.network[i] == 4:
+    network = np.int64(frame.network_offset)
+    at = frame.head_addr + network
+    if frame.network == 4:
         header = (load8(mem, at) & 15) * 4
         word = load16(mem, at + ipv4.FRAGMENT)
         place = (word & ipv4.OFFSET_MASK) * 8
@@ -222,7 +223,7 @@ def _datagram_of(batch, table, i):
     table.slots[slot] = d
     table.first[d] = i
     table.last[d] = NOBODY
-    table.started[d] = batch.timestamp[i]
+    table.started[d] = batch.frames[i].timestamp
     table.state[d] = OPEN
     table.total[d] = -1
     table.received[d] = 0
@@ -234,9 +235,10 @@ def _datagram_of(batch, table, i):
 @inlined
 def _hash(batch, i):
     """Mix the identification and the addresses of frame `i`."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    at = batch.head_addr[i] + batch.network_offset[i]
-    if batch.network[i] == 4:
+    at = frame.head_addr + frame.network_offset
+    if frame.network == 4:
         mixed = load16(mem, at + ipv4.ID) ^ load32(mem, at + ipv4.SOURCE) ^ load32(mem, at + ipv4.DESTINATION) << 16
     else:
         _, header = fragment_header(mem, at)
@@ -249,26 +251,27 @@ def _hash(batch, i):
 @inlined
 def _same_datagram(batch, i, k):
     """Whether fragments `i` and `k` came the same way and name the same datagram (RFC 791, RFC 8200)."""
-    network = np.int64(batch.network_offset[i])
+    frame = batch.frames[i]
+    network = np.int64(frame.network_offset)
     if (
-        batch.network[i] != batch.network[k]
-        or network != batch.network_offset[k]
-        or batch.in_port[i] != batch.in_port[k]
-        or batch.link[i] != batch.link[k]
-        or batch.vlan_tci[i] != batch.vlan_tci[k]
-        or batch.vlan_proto[i] != batch.vlan_proto[k]
+        frame.network != batch.frames[k].network
+        or network != batch.frames[k].network_offset
+        or frame.in_port != batch.frames[k].in_port
+        or frame.link != batch.frames[k].link
+        or frame.vlan_tci != batch.frames[k].vlan_tci
+        or frame.vlan_proto != batch.frames[k].vlan_proto
     ):
         return False
     mem = batch.pool.mem
-    a, b = batch.head_addr[i], batch.head_addr[k]
+    a, b = frame.head_addr, batch.frames[k].head_addr
     if not same_bytes(mem, a, b, network):
         return False
     a += network
     b += network
-    if batch.network[i] == 4:
+    if frame.network == 4:
         return (
             load16(mem, a + ipv4.ID) == load16(mem, b + ipv4.ID)
-            and batch.protocol[i] == batch.protocol[k]
+            and frame.protocol == batch.frames[k].protocol
             and same_bytes(mem, a + ipv4.SOURCE, b + ipv4.SOURCE, np.int64(8))
         )
     _, one = fragment_header(mem, a)
@@ -280,8 +283,8 @@ def _same_datagram(batch, i, k):
 
 @inlined
 def _too_late(batch, i, started):
-    limit = TIMEOUT_IPV4 if batch.network[i] == 4 else TIMEOUT_IPV6
-    return batch.timestamp[i] - started > limit
+    limit = TIMEOUT_IPV4 if batch.frames[i].network == 4 else TIMEOUT_IPV6
+    return batch.frames[i].timestamp - started > limit
 
 
 @inlined
@@ -309,6 +312,7 @@ def _is_duplicate(table, d, place, size):
 @inlined
 def _add(batch, table, d, i, more):
     """Put fragment `i` into the chain of datagram `d` and return the new state of the datagram."""
+    frame = batch.frames[i]
     place = np.int64(table.place[i])
     end = place + table.size[i]
     if end > _MAX_DATAGRAM:
@@ -338,7 +342,7 @@ def _add(batch, table, d, i, more):
         table.total[d] = total = end
     table.members[d] += 1
     table.received[d] += table.size[i]
-    table.ecn[d] |= 1 << congestion(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i], batch.network[i])
+    table.ecn[d] |= 1 << congestion(batch.pool.mem, frame.head_addr + frame.network_offset, frame.network)
     return _whole(batch, table, d) if table.received[d] == total else np.int64(OPEN)
 
 
@@ -346,14 +350,14 @@ def _add(batch, table, d, i, more):
 def _whole(batch, table, d):
     """State of a datagram that has all its bytes: `WHOLE`, with a chunk for its head, or why not."""
     first = np.int64(table.first[d])
-    headers = table.payload[first] - batch.network_offset[first]
-    if batch.network[first] == 6:
+    headers = table.payload[first] - batch.frames[first].network_offset
+    if batch.frames[first].network == 6:
         headers -= ipv6.LENGTH + ipv6.FRAGMENT_LENGTH
     if headers + table.total[d] > _MAX_DATAGRAM:
         return np.int64(_TOO_LONG)
     if table.ecn[d] & _CE and table.ecn[d] & _NOT_ECT:
         return np.int64(_ECN)
-    if batch.network[first] == 6 and batch.payload_offset[first] == 0 and _extended(batch, table, first):
+    if batch.frames[first].network == 6 and batch.frames[first].payload_offset == 0 and _extended(batch, table, first):
         return np.int64(_OTHER_PROTOCOL)
     chunk_class = chunk_class_for(head_end(batch, table, first))
     chunk = np.int64(NO_CHUNK) if chunk_class < 0 else np.int64(chunk_alloc(batch.pool, chunk_class))
@@ -364,11 +368,11 @@ def _whole(batch, table, d):
 @inlined
 def head_end(batch, table, first):
     """Offset in the first fragment at which the head of its datagram ends: the transport payload, where it is known."""
-    return max(np.int64(table.payload[first]), np.int64(batch.payload_offset[first]))
+    return max(np.int64(table.payload[first]), np.int64(batch.frames[first].payload_offset))
 
 
 @inlined
 def _extended(batch, table, first):
     """Whether more extension headers follow the fragment header: they would have to be in the head."""
-    kind = load8(batch.pool.mem, batch.head_addr[first] + table.payload[first] - ipv6.FRAGMENT_LENGTH)
+    kind = load8(batch.pool.mem, batch.frames[first].head_addr + table.payload[first] - ipv6.FRAGMENT_LENGTH)
     return kind in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS, ipv6.FRAGMENT_HEADER)

@@ -21,21 +21,22 @@ def flow_hash(batch, first, last):
 @inlined
 def hash_frame(batch, i):
     """Fill `hash` of frame `i` (see `flow_hash`)."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    network = batch.network[i]
-    batch.hash[i] = 0
+    network = frame.network
+    frame.hash = 0
     if network == 0:
         return
-    at = batch.head_addr[i] + batch.network_offset[i]
+    at = frame.head_addr + frame.network_offset
     start, end = (ipv4.SOURCE, ipv4.LENGTH) if network == 4 else (ipv6.SOURCE, ipv6.LENGTH)
-    protocol = np.int64(batch.protocol[i])
+    protocol = np.int64(frame.protocol)
     value = protocol + 1
     for k in range(start, end, 4):
         value = _mix(value, load32(mem, at + k))
-    transport = batch.transport_offset[i]
+    transport = frame.transport_offset
     if transport > 0 and (protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL):
-        value = _mix(value, load32(mem, batch.head_addr[i] + transport))
-    batch.hash[i] = value
+        value = _mix(value, load32(mem, frame.head_addr + transport))
+    frame.hash = value
 
 
 @inlined

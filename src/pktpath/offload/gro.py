@@ -13,111 +13,42 @@ header before it merges; here such a frame is malformed and passes.
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import CHECKSUM_UNNECESSARY, FRAGS, FRAMES, Batch, make_batch
+from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
 from pktpath.offload.flow_hash import flow_hash
-from pktpath.offload.gro_admit import CANDIDATE, ENDS, NOT_HARMLESS, PASSES, admit
-from pktpath.offload.gro_match import network_difference, tcp_difference, tcp_finality
-from pktpath.offload.gro_merge import complete, deliver, hold, merge
-from pktpath.offload.gro_table import HELD, OLDEST, UNLIMITED, GroTable, find, make_gro_table
+from pktpath.offload.gro_frame import receive_frame
+from pktpath.offload.gro_merge import complete
+from pktpath.offload.gro_table import HELD, OLDEST, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
-from pktpath.wire import ethernet, tcp, udp
-from pktpath.wire.load import load16, store16
 
-__all__ = ["UNLIMITED", "GroTable", "gro", "gro_flush", "gro_polls", "gro_receive", "make_gro_table"]
+__all__ = [
+    "DEFAULT_FEATURES",
+    "FLUSH_TIMEOUT_NS",
+    "POLL",
+    "UNLIMITED",
+    "GroTable",
+    "gro",
+    "gro_flush",
+    "gro_polls",
+    "gro_receive",
+    "make_gro_table",
+    "poll_numbers",
+]
 
-_NONE, _FIN, _PSH, _SHORT, _GRO_OFF = int(Reason.NONE), int(Reason.FIN), int(Reason.PSH), int(Reason.SHORT), int(Reason.GRO_OFF)
-_LONGER, _EVICTED, _TOO_MANY_SEGMENTS = int(Reason.LONGER), int(Reason.EVICTED), int(Reason.TOO_MANY_SEGMENTS)
-_GRO = int(Feature.GRO)
+_NONE = int(Reason.NONE)
 
 POLL, FLUSH_TIMEOUT_NS = 64, 100_000
+"""Where a capture's polls end: after the frames of one NAPI weight, or at a gap."""
 DEFAULT_FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
-
-
-@inlined
-def _receive(batch, i, out, table, rules, features, trust_partial):
-    """One frame through `dev_gro_receive`."""
-    mem = batch.pool.mem
-    protocol = np.int64(batch.protocol[i])
-    transport = np.int64(batch.transport_offset[i])
-    verdict = CANDIDATE
-    refused = _NONE
-    if (
-        protocol != tcp.PROTOCOL
-        or batch.ip_summed[i] != CHECKSUM_UNNECESSARY
-        or batch.shape[i] & NOT_HARMLESS
-        or batch.frag_count[i] | batch.gso_size[i]
-    ):
-        verdict, refused, protocol, transport = admit(batch, i, features, trust_partial)
-        if verdict == PASSES:
-            deliver(batch, i, out, table, refused)
-            return
-
-    at = batch.head_addr[i]
-    network_offset = np.int64(batch.network_offset[i])
-    hash_ = np.int64(batch.hash[i])
-    key = hash_ | np.int64(batch.in_port[i]) << 32
-    layout = transport | network_offset << 16 | protocol << 32
-    if batch.vlan_proto[i]:
-        layout |= (np.int64(batch.vlan_tci[i]) | (0x10000 if batch.vlan_proto[i] == ethernet.VLAN else 0x20000)) << 40
-    bucket = hash_ & table.bucket_mask
-    slot = find(table.buckets, table.slots, mem, at, key, layout, bucket, network_offset, transport)
-
-    payload = np.int64(batch.payload_len[i])
-    payload_offset = np.int64(batch.payload_offset[i])
-    final = _NONE
-    if protocol == tcp.PROTOCOL and verdict == CANDIDATE:
-        final = tcp_finality(load16(mem, at + transport + tcp.FLAG_WORD), payload)
-    if slot >= 0:
-        held = table.slots[slot]
-        if refused == _NONE:
-            if protocol == udp.PROTOCOL:
-                refused = _LONGER if payload > held.mss else _NONE
-            elif final == _NONE or final == _PSH or (final == _FIN and payload > 0):
-                refused = tcp_difference(held, mem, at, transport, payload_offset, payload, rules)
-            else:
-                refused = final
-            if refused == _NONE:
-                refused = network_difference(held, mem, at, network_offset, transport, rules)
-            if refused == _NONE:
-                refused = merge(batch, i, table, slot, payload_offset, payload)
-        ended = refused
-        if refused == _NONE:
-            if final != _NONE:
-                ended = final
-                _take_over_flags(mem, at + transport, held.at + transport)
-            elif payload < held.mss:
-                ended = _SHORT
-            elif protocol == udp.PROTOCOL and held.count >= rules.udp_segments:
-                ended = _TOO_MANY_SEGMENTS
-            else:
-                return
-        complete(out, table, slot, ended, rules)
-        if refused == _NONE:
-            return
-    if verdict == ENDS or final != _NONE:
-        deliver(batch, i, out, table, refused if refused != _NONE else final)
-        return
-    group = bucket & table.group_mask
-    if table.groups[group, HELD] >= table.depth:
-        complete(out, table, table.groups[group, OLDEST], _EVICTED, rules)
-    hold(batch, i, table, key, layout, bucket, group, refused, rules)
-
-
-@inlined
-def _take_over_flags(mem, here, there):
-    """FIN and PSH of the last segment are those of the merged frame."""
-    flags = load16(mem, here + tcp.FLAG_WORD) & (tcp.FIN | tcp.PSH)
-    store16(mem, there + tcp.FLAG_WORD, load16(mem, there + tcp.FLAG_WORD) | flags)
 
 
 @inlined
 def _flush(out, table, rules):
     for group in range(table.group_mask + 1):
         while table.groups[group, HELD] > 0:
-            complete(out, table, table.groups[group, OLDEST], _NONE, rules)
+            complete(out, table, table.groups[group, OLDEST], np.int64(_NONE), rules)
 
 
 @kernel
@@ -130,11 +61,7 @@ def gro_receive(batch, first, last, out, table, rules, features, trust_partial):
     number of a `Feature` value; with `trust_partial` a checksum left to the device counts as right.
     """
     for i in range(first, last):
-        if features & _GRO:
-            # As an unsigned index, which numba does not check for being negative.
-            _receive(batch, np.uint64(i), out, table, rules, features, trust_partial)
-        else:
-            deliver(batch, i, out, table, _GRO_OFF)
+        receive_frame(batch, i, out, table, rules, features, trust_partial)
 
 
 @kernel
@@ -154,17 +81,14 @@ def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_tim
     taken = 0
     number = 0
     for i in range(batch.used[FRAMES]):
-        if taken == poll or (taken > 0 and batch.timestamp[i] - batch.timestamp[i - 1] > flush_timeout_ns):
+        if taken == poll or (taken > 0 and batch.frames[i].timestamp - batch.frames[i - 1].timestamp > flush_timeout_ns):
             before = out.used[FRAMES]
             _flush(out, table, rules)
             out_poll[before : out.used[FRAMES]] = number
             taken = 0
             number += 1
         before = out.used[FRAMES]
-        if features & _GRO:
-            _receive(batch, np.uint64(i), out, table, rules, features, trust_partial)
-        else:
-            deliver(batch, i, out, table, _GRO_OFF)
+        receive_frame(batch, i, out, table, rules, features, trust_partial)
         out_poll[before : out.used[FRAMES]] = number
         taken += 1
     before = out.used[FRAMES]

@@ -21,14 +21,31 @@ CANDIDATE, ENDS, PASSES = 0, 1, 2
 
 NOT_HARMLESS = ~(parse.TAGGED | parse.EXTENSION_HEADERS) & 0xFFFF
 """Shapes that need a look: all but tags and extension headers."""
-_UDP_FORWARD = int(Feature.GRO_UDP_FWD)
+GRO, _UDP_FORWARD = int(Feature.GRO), int(Feature.GRO_UDP_FWD)
 
-_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = int(Reason.NONE), int(Reason.NOT_IP), int(Reason.MALFORMED), int(Reason.CUT_BY_SNAPLEN)
+_NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = (
+    int(Reason.NONE),
+    int(Reason.NOT_IP),
+    int(Reason.MALFORMED),
+    int(Reason.CUT_BY_SNAPLEN),
+)
 _IP_OPTIONS, _IP_FRAGMENT, _BAD_IP_CHECKSUM = int(Reason.IP_OPTIONS), int(Reason.IP_FRAGMENT), int(Reason.BAD_IP_CHECKSUM)
-_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = int(Reason.LENGTH_MISMATCH), int(Reason.RESERVED_BIT), int(Reason.OTHER_PROTOCOL)
-_UDP_OFF, _SUPER_FRAME = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME)
+_LENGTH_MISMATCH, _RESERVED_BIT, _OTHER_PROTOCOL = (
+    int(Reason.LENGTH_MISMATCH),
+    int(Reason.RESERVED_BIT),
+    int(Reason.OTHER_PROTOCOL),
+)
+_UDP_OFF, _SUPER_FRAME, _GRO_OFF = int(Reason.UDP_OFF), int(Reason.SUPER_FRAME), int(Reason.GRO_OFF)
+_FIRST_OF_REASSEMBLY = int(Reason.BAD_FRAGMENT)
 _BAD_CHECKSUM, _PARTIAL_CHECKSUM = int(Reason.BAD_CHECKSUM), int(Reason.PARTIAL_CHECKSUM)
 _ZERO_CHECKSUM, _BAD_UDP_LENGTH = int(Reason.ZERO_CHECKSUM), int(Reason.BAD_UDP_LENGTH)
+
+
+@inlined
+def _fragment_reason(batch, i):
+    """Return what reassembly said of a fragment, if it was asked."""
+    said = np.int64(batch.frames[i].reason)
+    return said if said >= _FIRST_OF_REASSEMBLY else _IP_FRAGMENT
 
 
 @inlined
@@ -38,18 +55,21 @@ def admit(batch, i, features, trust_partial):
     The columns of the transport are not trusted to be there: the kernel looks for a transport header
     by the bytes present, also where the IP length denies it.
     """
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    shape = np.int64(batch.shape[i])
-    base = batch.head_addr[i]
-    network = np.int64(batch.network[i])
-    offset = np.int64(batch.network_offset[i])
-    end = np.int64(batch.head_len[i])
-    protocol = np.int64(batch.protocol[i])
-    transport = np.int64(batch.transport_offset[i])
+    shape = np.int64(frame.shape_flags)
+    base = frame.head_addr
+    network = np.int64(frame.network)
+    offset = np.int64(frame.network_offset)
+    end = np.int64(frame.head_len)
+    protocol = np.int64(frame.protocol)
+    transport = np.int64(frame.transport_offset)
     nowhere = np.int64(0)
+    if not features & GRO:
+        return PASSES, _GRO_OFF, protocol, nowhere
     if network == 0:
         return PASSES, _MALFORMED if shape & parse.MALFORMED else _NOT_IP, protocol, nowhere
-    if batch.wire_len[i] > batch.frame_len[i]:
+    if frame.wire_len > frame.frame_len:
         return PASSES, _CUT_BY_SNAPLEN, protocol, nowhere
     at = base + offset
     reason = _NONE
@@ -58,7 +78,7 @@ def admit(batch, i, features, trust_partial):
         if shape & parse.IP_OPTIONS:
             return PASSES, _IP_OPTIONS, protocol, nowhere
         if fragment & (ipv4.MF | ipv4.OFFSET_MASK):
-            return PASSES, _IP_FRAGMENT, protocol, nowhere
+            return PASSES, _fragment_reason(batch, i), protocol, nowhere
         if shape & parse.BAD_IP_CHECKSUM:
             return PASSES, _BAD_IP_CHECKSUM, protocol, nowhere
         if fragment & ipv4.RESERVED:
@@ -67,13 +87,13 @@ def admit(batch, i, features, trust_partial):
         transport = offset + ipv4.LENGTH
     else:
         if shape & parse.FRAGMENT:
-            return PASSES, _IP_FRAGMENT, protocol, nowhere
+            return PASSES, _fragment_reason(batch, i), protocol, nowhere
         length = load16(mem, at + ipv6.PAYLOAD_LENGTH) + ipv6.LENGTH
         if transport == 0:
             protocol, transport = _walk_extensions(mem, base, end, offset)
-    if length != batch.frame_len[i] - offset:
+    if length != frame.frame_len - offset:
         reason = _LENGTH_MISMATCH
-    if batch.gso_size[i] > 0 or batch.frag_count[i] > 0:
+    if frame.gso_size > 0 or frame.frag_count > 0:
         reason = _SUPER_FRAME
     if protocol == tcp.PROTOCOL:
         return _admit_tcp(batch, i, mem, base, network, end, transport, reason, trust_partial)
@@ -113,14 +133,15 @@ def _admit_tcp(batch, i, mem, base, network, end, transport, reason, trust_parti
 
 @inlined
 def _admit_udp(batch, i, mem, base, network, end, transport, reason, features, trust_partial):
+    frame = batch.frames[i]
     protocol = np.int64(udp.PROTOCOL)
     if transport + udp.LENGTH > end:
         return PASSES, _MALFORMED, protocol, transport
     field = load16(mem, base + transport + udp.CHECKSUM)
     if reason == _NONE:
         if field == 0:
-            if batch.ip_summed[i] == CHECKSUM_NONE:
-                batch.ip_summed[i] = CHECKSUM_UNNECESSARY
+            if frame.ip_summed == CHECKSUM_NONE:
+                frame.ip_summed = CHECKSUM_UNNECESSARY
         else:
             wrong = _verify(batch, i, mem, base, network, protocol, transport, udp.CHECKSUM, trust_partial)
             if wrong:
@@ -130,7 +151,7 @@ def _admit_udp(batch, i, mem, base, network, end, transport, reason, features, t
     if field == 0:
         return PASSES, _ZERO_CHECKSUM, protocol, transport
     length = load16(mem, base + transport + udp.UDP_LENGTH)
-    if length <= udp.LENGTH or length != batch.frame_len[i] - transport:
+    if length <= udp.LENGTH or length != frame.frame_len - transport:
         return PASSES, _BAD_UDP_LENGTH, protocol, transport
     return CANDIDATE if reason == _NONE else ENDS, reason, protocol, transport
 
@@ -138,33 +159,34 @@ def _admit_udp(batch, i, mem, base, network, end, transport, reason, features, t
 @inlined
 def _verify(batch, i, mem, base, network, protocol, transport, field, trust_partial):
     """Return 0 where the transport checksum is right, now and in `ip_summed`; else the reason why not."""
-    summed = batch.ip_summed[i]
+    frame = batch.frames[i]
+    summed = frame.ip_summed
     if summed == CHECKSUM_UNNECESSARY:
         return _NONE
     if summed == CHECKSUM_BAD:
         return _BAD_CHECKSUM
     if summed == CHECKSUM_PARTIAL:
         return _NONE if trust_partial else _PARTIAL_CHECKSUM
-    length = np.int64(batch.frame_len[i]) - transport
-    pseudo = pseudo_sum(mem, base + np.int64(batch.network_offset[i]), network, protocol, length)
-    payload = np.int64(batch.payload_offset[i])
+    length = np.int64(frame.frame_len) - transport
+    pseudo = pseudo_sum(mem, base + np.int64(frame.network_offset), network, protocol, length)
+    payload = np.int64(frame.payload_offset)
     if payload == 0:  # no header was proved: its own length is a lie, the sum may still be right
         total = sum_bytes(mem, base + transport, length)
     else:
-        total = np.int64(batch.payload_sum[i])
+        total = np.int64(frame.payload_sum)
         if total < 0:
             total = sum_bytes(mem, base + payload, length - (payload - transport))
-            batch.payload_sum[i] = total
+            frame.payload_sum = total
         total += sum_bytes(mem, base + transport, payload - transport)
     if fold(total + pseudo) == 0xFFFF:
-        batch.ip_summed[i] = CHECKSUM_UNNECESSARY
+        frame.ip_summed = CHECKSUM_UNNECESSARY
         return _NONE
     if load16(mem, base + transport + field) != pseudo:
-        batch.ip_summed[i] = CHECKSUM_BAD
+        frame.ip_summed = CHECKSUM_BAD
         return _BAD_CHECKSUM
     if not trust_partial:
         return _PARTIAL_CHECKSUM
-    batch.ip_summed[i] = CHECKSUM_PARTIAL
-    batch.csum_start[i] = transport
-    batch.csum_offset[i] = field
+    frame.ip_summed = CHECKSUM_PARTIAL
+    frame.csum_start = transport
+    frame.csum_offset = field
     return _NONE

@@ -22,27 +22,32 @@ from pktpath.wire.load import load16, load32, word32, word64
 SLOT = np.dtype(
     {
         "names": [
-            "key", "layout", "at", "chain", "mss", "payload", "limit", "count", "fixed_id", "last_node", "payload_sum",
-            "first_node", "bucket", "older", "younger",
+            "key", "extent", "kind", "at", "next_seq", "next_id", "id_step", "payload", "room",
+            "layout", "chain", "mss", "count", "last_node", "payload_sum", "first_node", "bucket", "older", "younger",
         ],
-        "formats": ["i8"] * 3 + ["i4"] * 12,
+        "formats": ["i8"] * 7 + ["i4"] * 2 + ["i8"] + ["i4"] * 3 + ["u4", "i4", "u4"] + ["i4"] * 3,
         "itemsize": 128,
     }
 )  # fmt: skip
-"""What lookup and merging need of a held frame; the first cache line is all that they read.
+"""What lookup and merging need of a held frame.
 
-key, layout: what must be equal beside bytes of the frame; at: address of its first byte; chain: the
-next older slot of its bucket; mss: payload of its first segment; payload: bytes so far; limit:
-they stay below this; count: segments so far; fixed_id: their IP IDs are equal; first_node,
-last_node: its payload ranges; payload_sum: -1 where unknown; older, younger: in its group.
+key, layout: what must be equal beside bytes of the frame; extent, kind: those of the descriptors that may
+continue it the short way, extent is NO_EXTENT where none may; at: address of its first byte; next_seq,
+next_id: sequence number, and IPv4 ID with the fragment word behind it, of the segment that
+continues it; id_step: what next_id goes up by, decided by the second segment; chain: the next older slot
+of its bucket; mss: payload of its first segment; payload: bytes so far; room: what comes must be less; count:
+segments so far; first_node, last_node: its payload ranges; payload_sum: -1 where unknown; older, younger: in its group.
 """
-NODE = np.dtype({"names": ["address", "length", "chunk", "origin", "next"], "formats": ["i8"] + ["i4"] * 4, "itemsize": 32})
+NODE = np.dtype(
+    {"names": ["address", "length", "chunk", "origin", "next"], "formats": ["i8"] + ["i4"] * 3 + ["u4"], "itemsize": 32}
+)
 """A payload range: what a row of a fragment table holds, and the number of the range that follows it."""
 OLDEST, YOUNGEST, HELD = 0, 1, 2
 """One row of `GroTable.groups`."""
 SLOTS, NODES = 0, 1
 """Index into `GroTable.free`."""
 NOBODY = -1
+NO_EXTENT = -1
 
 UNLIMITED = 0
 """A depth: no limit but the table's own size, and held frames leave in the order in which they came."""
@@ -61,9 +66,9 @@ class GroTable(NamedTuple):
     """(groups, 3) oldest slot, youngest slot, number of slots."""
     nodes: Any
     """(frames,) records of type NODE."""
-    free_slots: NDArray[np.int32]
+    free_slots: NDArray[np.uint32]
     """(frames,) a stack of free slots; a group's limit makes sure that it is never empty."""
-    free_nodes: NDArray[np.int32]
+    free_nodes: NDArray[np.uint32]
     """(frames,) a stack of free nodes."""
     free: NDArray[np.int64]
     """(2,) how many slots and nodes are free: `free[SLOTS]`, `free[NODES]`."""
@@ -105,8 +110,8 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
         buckets=np.full(buckets, NOBODY, np.int64),
         groups=np.full((groups, 3), NOBODY, np.int64),
         nodes=np.zeros(frames, NODE).view(np.recarray),
-        free_slots=np.arange(slots - 1, -1, -1, dtype=np.int32),
-        free_nodes=np.arange(frames - 1, -1, -1, dtype=np.int32),
+        free_slots=np.arange(slots, dtype=np.uint32)[::-1].copy(),
+        free_nodes=np.arange(frames, dtype=np.uint32)[::-1].copy(),
         free=np.array([slots, frames], np.int64),
         counts=np.zeros(REASONS, np.int64),
         merged=np.zeros(1, np.int64),
@@ -126,7 +131,7 @@ def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport
     IPv6 also the same flow label and extension headers. `key` and `layout` hold what is no byte of
     the frame and where its headers lie (`gro_list_prepare` and the receive functions below it).
     """
-    slot = buckets[bucket]
+    slot = buckets[np.uint64(bucket)]
     while slot >= 0:
         held = slots[slot]
         if held.key == key and held.layout == layout and _same_flow(mem, at, held.at, network_offset, transport_offset):

@@ -20,9 +20,11 @@ from pktpath.offload.gso_plan import carries, completes_checksum, is_super, plan
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 from pktpath.pool import chunk_class_for, chunk_put
+from pktpath.wire.parse import Shape
 
 _SG, _PARTIAL = int(Feature.SG), int(Feature.GSO_PARTIAL)
 _MALFORMED, _NO_MEMORY = int(Reason.MALFORMED), int(Reason.NO_MEMORY)
+_CUT_BY_SNAPLEN, _SHAPE_CUT = int(Reason.CUT_BY_SNAPLEN), int(Shape.CUT)
 
 
 @kernel
@@ -43,18 +45,21 @@ def gso_segment(batch, first, out, features, rules):
         number of frames that it held is returned. `release` is safe on it at any time.
 
     A super-frame that is not understood, or that no output of this size could hold, passes unchanged
-    with its `Reason`. A frame that holds no more than `gso_size` bytes of payload is an ordinary one.
+    with its `Reason`. A frame that holds no more than `gso_size` bytes of payload is an ordinary one. The checksum of a frame
+    that is not whole stays as it is.
 
     """
     pool = batch.pool
     gather = features & _SG != 0
     frames = batch.used[FRAMES]
-    capacity, table = len(out.head_addr), len(out.frag_addr)
+    capacity, table = len(out.frames), len(out.frag_addr)
     for i in range(first, frames):
-        network = np.int64(batch.network[i])
-        rows = np.int64(batch.frag_count[i])
+        network = np.int64(batch.frames[i].network)
+        rows = np.int64(batch.frames[i].frag_count)
         offloaded = completes_checksum(network, features)
-        whole = pieces_len(batch.frag_len, batch.frag_first[i], rows) + batch.head_len[i] == batch.frame_len[i]
+        whole = (
+            pieces_len(batch.frag_len, batch.frames[i].frag_first, rows) + batch.frames[i].head_len == batch.frames[i].frame_len
+        )
         large = is_super(batch, i)
         reason = 0
         private = np.int64(0)
@@ -66,11 +71,11 @@ def gso_segment(batch, first, out, features, rules):
             if reason == 0:
                 complete = not offloaded or cut.kind == CUT_UFO
                 if cut.kind == CUT_UFO:
-                    at = batch.head_addr[i] + cut.payload_offset
-                    left = batch.head_len[i] - cut.payload_offset
-                    row = np.int64(batch.frag_first[i])
+                    at = batch.frames[i].head_addr + cut.payload_offset
+                    left = batch.frames[i].head_len - cut.payload_offset
+                    row = np.int64(batch.frames[i].frag_first)
                     payload_sum = sum_pieces(pool.mem, at, left, batch.frag_addr, batch.frag_len, row, cut.payload_len)
-                    cut = cut_datagram(cut, payload_sum, batch.origin[i])
+                    cut = cut_datagram(cut, payload_sum, batch.frames[i].origin)
                 elif features & _PARTIAL and gather and offloaded:
                     cut = cut_partial(cut)
                 needed = cut.frames + rows + 1 if gather else np.int64(0)
@@ -86,14 +91,18 @@ def gso_segment(batch, first, out, features, rules):
                     continue
                 reason = _NO_MEMORY
         elif not large:
-            writes = batch.ip_summed[i] == CHECKSUM_PARTIAL and not offloaded
-            field = np.int64(batch.csum_start[i]) + batch.csum_offset[i]
-            if writes and not (0 <= batch.csum_start[i] <= field <= batch.head_len[i] - 2 and whole):
+            writes = batch.frames[i].ip_summed == CHECKSUM_PARTIAL and not offloaded
+            field = np.int64(batch.frames[i].csum_start) + batch.frames[i].csum_offset
+            if writes and not (0 <= batch.frames[i].csum_start <= field <= batch.frames[i].head_len - 2 and whole):
                 reason = _MALFORMED
+            elif writes and np.int64(batch.frames[i].shape_flags) & _SHAPE_CUT:
+                reason = _CUT_BY_SNAPLEN
             elif not gather and rows > 0:
-                private = np.int64(batch.frame_len[i])
-            elif writes and (batch.head_chunk[i] < 0 or pool.refs[batch.head_chunk[i]] > 1):
-                private = max(field + 2, np.int64(batch.payload_offset[i])) if gather else np.int64(batch.frame_len[i])
+                private = np.int64(batch.frames[i].frame_len)
+            elif writes and (batch.frames[i].head_chunk < 0 or pool.refs[batch.frames[i].head_chunk] > 1):
+                private = (
+                    max(field + 2, np.int64(batch.frames[i].payload_offset)) if gather else np.int64(batch.frames[i].frame_len)
+                )
             if private > 0:
                 chunk_class = chunk_class_for(private)
                 if not whole:
@@ -108,22 +117,22 @@ def gso_segment(batch, first, out, features, rules):
             return i
         pass_frame(batch, i, out, 0 if reason else private, gather)
         if reason:
-            out.reason[j] = reason
+            out.frames[j].reason = reason
         elif not large:
-            out.gso_type[j] = 0
-            out.gso_size[j] = 0
-            out.gso_segs[j] = 1
+            out.frames[j].gso_type = 0
+            out.frames[j].gso_size = 0
+            out.frames[j].gso_segs = 1
             if writes:
-                start = np.int64(out.csum_start[j])
-                end = np.int64(out.frame_len[j])
-                if start == out.transport_offset[j] and start > 0:
+                start = np.int64(out.frames[j].csum_start)
+                end = np.int64(out.frames[j].frame_len)
+                if start == out.frames[j].transport_offset and start > 0:
                     # Link padding is not part of the packet.
-                    end = min(end, np.int64(out.payload_offset[j]) + out.payload_len[j])
+                    end = min(end, np.int64(out.frames[j].payload_offset) + out.frames[j].payload_len)
                 complete_checksum(
-                    pool.mem, out.head_addr[j], np.int64(out.head_len[j]), out.frag_addr, out.frag_len,
-                    np.int64(out.frag_first[j]), start, end, start + out.csum_offset[j],
+                    pool.mem, out.frames[j].head_addr, np.int64(out.frames[j].head_len), out.frag_addr, out.frag_len,
+                    np.int64(out.frames[j].frag_first), start, end, start + out.frames[j].csum_offset,
                 )  # fmt: skip
-                out.ip_summed[j] = CHECKSUM_UNNECESSARY
+                out.frames[j].ip_summed = CHECKSUM_UNNECESSARY
     for unowned in range(batch.used[FRAGS]):
         chunk_put(pool, batch.frag_chunk[unowned])
     batch.used[FRAMES] = 0
@@ -161,7 +170,8 @@ def gso(batch: Batch, features: Feature = Feature.NONE, rules: KernelRules = RUL
 
     Raises:
         MemoryError: the pool has too few free chunks for the segments: one a segment, of a class that
-            holds its headers (with `Feature.SG`) or all of it. `batch` keeps the frames that did not fit.
+            holds its headers (with `Feature.SG`) or all of it. `batch` keeps the
+            frames from the first one that did not fit; those before it are lost.
 
     """
     frames, fragments = gso_count(batch)

@@ -8,14 +8,23 @@ Source: net/core/skbuff.c `skb_segment`.
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, GSO_PARTIAL, copy_descriptor
+from pktpath.batch import (
+    CHECKSUM_PARTIAL,
+    CHECKSUM_UNNECESSARY,
+    FRAGS,
+    FRAMES,
+    GSO_PARTIAL,
+    alloc_heads,
+    copy_descriptor,
+    repeat_descriptor,
+)
 from pktpath.jit import inlined
-from pktpath.offload.gso_header import segment_header
+from pktpath.offload.gso_header import copy_headers, patch_header
 from pktpath.offload.gso_layout import CUT_TCP, CUT_UFO, partial_segments, segment_header_len, segment_payload_len
-from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_get, chunk_put
+from pktpath.pool import NO_CHUNK, chunk_class_for, chunk_get, chunk_put
 from pktpath.wire import ipv6, tcp, udp
 from pktpath.wire.checksum import fold, sum_bytes, swap
-from pktpath.wire.load import copy_bytes
+from pktpath.wire.load import copy_bytes, copy_header
 from pktpath.wire.parse import Shape
 
 _EXTENSION_HEADERS, _FRAGMENT = int(Shape.EXTENSION_HEADERS), int(Shape.FRAGMENT)
@@ -63,31 +72,84 @@ def cut_frame(batch, i, out, cut, gather, complete):
     With `gather` each segment is a header of its own and shared fragments, otherwise one linear
     copy. With `complete` checksums are computed, otherwise left partial.
     """
+    frame = batch.frames[i]
     pool = batch.pool
-    mem = pool.mem
-    chunk_class = cut_class(cut, gather)
-    summing = complete and cut.kind != CUT_UFO
+    first = out.used[FRAMES]
+    end = first + cut.frames
+    kinds = np.int64(frame.gso_type)
+    _describe(batch, i, out, first, cut, complete)
+    # All segments are as the second one, but for the first and the last.
+    _measure(out, first, cut, 1, kinds, gather)
+    repeat_descriptor(out, first, end)
+    _measure(out, first, cut, 0, kinds, gather)
+    _measure(out, end - 1, cut, cut.frames - 1, kinds, gather)
+    out.frames[first].option_len = frame.option_len
+    alloc_heads(out, cut_class(cut, gather), first, end)
+    _walk_payload(batch, i, out, first, cut, gather, complete and cut.kind != CUT_UFO)
+    _write_headers(pool.mem, out, first, cut)
+    out.used[FRAMES] = end
+    chunk_put(pool, frame.head_chunk)
+    frame.head_chunk = NO_CHUNK
+    for source in range(frame.frag_first, frame.frag_first + frame.frag_count):
+        chunk_put(pool, batch.frag_chunk[source])
+        batch.frag_chunk[source] = NO_CHUNK
+
+
+@inlined
+def _describe(batch, i, out, j, cut, complete):
+    """Set the columns of frame `j` that are the same in all segments of frame `i`."""
+    to = out.frames[j]
     transport = cut.transport_offset + cut.moved
-    shape = np.int64(batch.shape[i]) & (_KEPT_SHAPE if cut.kind == CUT_UFO else _KEPT_SHAPE | _RESERVED_BIT)
+    shape = np.int64(batch.frames[i].shape_flags) & (_KEPT_SHAPE if cut.kind == CUT_UFO else _KEPT_SHAPE | _RESERVED_BIT)
     if cut.kind == CUT_UFO:
         shape |= _FRAGMENT
     if cut.network == 6 and transport > cut.network_offset + ipv6.LENGTH:
         shape |= _EXTENSION_HEADERS
+    copy_descriptor(batch, i, out, j)
+    to.option_len = 0
+    to.ip_summed = CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL
+    to.csum_start = 0 if complete else transport
+    to.csum_offset = 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM
+    to.shape_flags = shape
+    to.reason = 0
+
+
+@inlined
+def _measure(out, j, cut, k, kinds, gather):
+    """Set the columns of frame `j`, segment `k`, that tell its lengths and what of it can be seen."""
+    length = segment_payload_len(cut, k)
+    header = segment_header_len(cut, k)
+    out.frames[j].head_len = header if gather else header + length
+    out.frames[j].frame_len = header + length
+    out.frames[j].wire_len = header + length
+    segments = partial_segments(cut, length)
+    out.frames[j].gso_type = kinds | GSO_PARTIAL if segments > 1 else 0
+    out.frames[j].gso_size = cut.size if segments > 1 else 0
+    out.frames[j].gso_segs = segments
+    # Of IP fragments only the first one has a transport header to see.
+    visible = cut.kind != CUT_UFO or k == 0
+    out.frames[j].transport_offset = cut.transport_offset + cut.moved if visible else 0
+    out.frames[j].payload_offset = cut.payload_offset + cut.moved if visible else 0
+    out.frames[j].payload_len = length if visible else 0
+
+
+@inlined
+def _walk_payload(batch, i, out, first, cut, gather, summing):
+    """Share or copy, and sum, the payload of frame `i` piece by piece: the rest of the linear head, then each fragment."""
+    frame = batch.frames[i]
+    pool = batch.pool
+    mem = pool.mem
     row = out.used[FRAGS]
-    # The piece of payload being walked, and the row of the fragment after it.
-    at = batch.head_addr[i] + cut.payload_offset
-    left = np.int64(batch.head_len[i]) - cut.payload_offset
-    chunk = np.int64(batch.head_chunk[i])
-    origin = batch.origin[i]
-    following = np.int64(batch.frag_first[i])
+    # The piece being walked, and the row of the fragment after it.
+    at = frame.head_addr + cut.payload_offset
+    left = np.int64(frame.head_len) - cut.payload_offset
+    chunk = np.int64(frame.head_chunk)
+    origin = frame.origin
+    following = np.int64(frame.frag_first)
     for k in range(cut.frames):
-        j = out.used[FRAMES] + k
+        j = np.uint64(first + k)
         length = segment_payload_len(cut, k)
-        header = segment_header_len(cut, k)
-        own = chunk_alloc(pool, chunk_class)
-        head = chunk_address(pool, own) + HEADROOM
-        copy_descriptor(batch, i, out, j)
-        out.frag_first[j] = row
+        start = row
         total = np.int64(0)
         taken = np.int64(0)
         while taken < length:
@@ -99,49 +161,35 @@ def cut_frame(batch, i, out, cut, gather, complete):
                 following += 1
             take = min(left, length - taken)
             if gather:
-                out.frag_addr[row] = at
-                out.frag_len[row] = take
-                out.frag_chunk[row] = chunk
-                out.frag_origin[row] = origin
+                fragment = np.uint64(row)
+                out.frag_addr[fragment] = at
+                out.frag_len[fragment] = take
+                out.frag_chunk[fragment] = chunk
+                out.frag_origin[fragment] = origin
                 chunk_get(pool, chunk)
                 row += 1
             else:
-                copy_bytes(mem, head + header + taken, at, take)
+                copy_bytes(mem, out.frames[j].head_addr + segment_header_len(cut, k) + taken, at, take)
             if summing:
                 part = sum_bytes(mem, at, take)
                 total += swap(part) if taken & 1 else part
             taken += take
             at += take
             left -= take
-        total = fold(total) if summing else np.int64(-1)
-        segment_header(mem, head, cut, k, length, total)
-        out.head_addr[j] = head
-        out.head_len[j] = header if gather else header + length
-        out.head_chunk[j] = own
-        out.frag_count[j] = row - out.frag_first[j]
-        out.frame_len[j] = header + length
-        out.wire_len[j] = header + length
-        out.ip_summed[j] = CHECKSUM_UNNECESSARY if complete else CHECKSUM_PARTIAL
-        out.payload_sum[j] = total
-        out.csum_start[j] = 0 if complete else transport
-        out.csum_offset[j] = 0 if complete else tcp.CHECKSUM if cut.kind == CUT_TCP else udp.CHECKSUM
-        out.shape[j] = shape
-        segments = partial_segments(cut, length)
-        out.gso_type[j] = np.int64(batch.gso_type[i]) | GSO_PARTIAL if segments > 1 else 0
-        out.gso_size[j] = cut.size if segments > 1 else 0
-        out.gso_segs[j] = segments
-        out.reason[j] = 0
-        # Of IP fragments only the first one has a transport header to see.
-        visible = cut.kind != CUT_UFO or k == 0
-        out.transport_offset[j] = transport if visible else 0
-        out.payload_offset[j] = cut.payload_offset + cut.moved if visible else 0
-        out.payload_len[j] = length if visible else 0
-        if k > 0:
-            out.option_len[j] = 0
-    out.used[FRAMES] += cut.frames
+        out.frames[j].frag_first = start
+        out.frames[j].frag_count = row - start
+        out.frames[j].payload_sum = fold(total) if summing else -1
     out.used[FRAGS] = row
-    chunk_put(pool, batch.head_chunk[i])
-    batch.head_chunk[i] = NO_CHUNK
-    for source in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
-        chunk_put(pool, batch.frag_chunk[source])
-        batch.frag_chunk[source] = NO_CHUNK
+
+
+@inlined
+def _write_headers(mem, out, first, cut):
+    """Write the headers of all segments, whose chunks and payload sums are known."""
+    model = out.frames[first].head_addr
+    copy_headers(mem, model, cut)
+    for k in range(cut.frames):
+        j = np.uint64(first + k)
+        head = out.frames[j].head_addr
+        if k > 0:
+            copy_header(mem, head, model, cut.header_len)
+        patch_header(mem, head, cut, k, segment_payload_len(cut, k), np.int64(out.frames[j].payload_sum))

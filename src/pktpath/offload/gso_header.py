@@ -16,7 +16,7 @@ from pktpath.offload.gso_tcp import tcp_segment
 from pktpath.offload.gso_udp import udp_first_fragment, udp_segment
 from pktpath.wire import ipv4, ipv6, udp
 from pktpath.wire.checksum import fold
-from pktpath.wire.load import copy_bytes, load8, load16, store16, store32
+from pktpath.wire.load import copy_bytes, copy_header, load8, store16, store32
 
 
 @inlined
@@ -26,7 +26,13 @@ def segment_header(mem, target, cut, k, length, payload_sum):
     `payload_sum` is the folded sum of that payload, or -1: then the checksum stays partial, that is,
     the pseudo-header's sum stands in its field. UFO takes its checksum from the plan instead.
     """
-    _copy_headers(mem, target, cut)
+    copy_headers(mem, target, cut)
+    patch_header(mem, target, cut, k, length, payload_sum)
+
+
+@inlined
+def patch_header(mem, target, cut, k, length, payload_sum):
+    """Turn the headers of another segment, or those that `copy_headers` left, at `target` into those of segment `k`."""
     at = target + cut.network_offset
     transport = target + cut.transport_offset + cut.moved
     # A device that repeats the headers wants the lengths of one segment (GSO_PARTIAL).
@@ -44,7 +50,7 @@ def segment_header(mem, target, cut, k, length, payload_sum):
             ip_length += udp.LENGTH
     last = k == cut.frames - 1
     if cut.network == 4:
-        ident = load16(mem, cut.source + cut.network_offset + ipv4.ID) + k * cut.step & 0xFFFF
+        ident = cut.ident + k * cut.step & 0xFFFF
         total = cut.network_sum + ip_length + ident
         if cut.kind == CUT_UFO:
             fragment |= 0 if last else ipv4.MF
@@ -61,10 +67,10 @@ def segment_header(mem, target, cut, k, length, payload_sum):
 
 
 @inlined
-def _copy_headers(mem, target, cut):
-    """Copy the headers; take out a jumbo header, put in a fragment header."""
+def copy_headers(mem, target, cut):
+    """Copy the super-frame's headers; take out a jumbo header, put in a fragment header."""
     if cut.kind != CUT_UFO and cut.moved == 0:
-        copy_bytes(mem, target, cut.source, cut.header_len)
+        copy_header(mem, target, cut.source, cut.header_len)
         return
     start = cut.network_offset + ipv6.LENGTH
     added = np.int64(ipv6.FRAGMENT_LENGTH if cut.kind == CUT_UFO and cut.network == 6 else 0)

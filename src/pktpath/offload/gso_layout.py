@@ -14,7 +14,7 @@ from pktpath.offload.gso_tcp import tcp_constant_sum
 from pktpath.offload.gso_udp import udp_constant_sum
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.checksum import addresses_sum, fold, sum_bytes
-from pktpath.wire.load import load8, load16
+from pktpath.wire.load import load8, load16, load32
 
 CUT_TCP, CUT_USO, CUT_UFO = 0, 1, 2
 """How a super-frame is cut: TCP segments, UDP datagrams, IP fragments of one UDP datagram."""
@@ -51,6 +51,10 @@ class Cut(NamedTuple):
     """`gso_size`: differs from `unit` with GSO_PARTIAL and where UFO rounds down to 8."""
     step: np.int64
     """How many IP IDs each frame takes: 0 where the ID is fixed, more than 1 with GSO_PARTIAL."""
+    sequence: np.int64
+    """TCP sequence number of the super-frame."""
+    flags: np.int64
+    """TCP flag word of the super-frame."""
     later_flags: np.int64
     """TCP flags that segments after the first may carry, as a mask of the flag word."""
     network_sum: np.int64
@@ -62,7 +66,7 @@ class Cut(NamedTuple):
     udp_checksum: np.int64
     """UFO: the checksum of the whole datagram."""
     ident: np.int64
-    """UFO over IPv6: identification of the fragments."""
+    """IPv4 ID of the super-frame; with UFO over IPv6 the identification of the fragments."""
 
 
 @inlined
@@ -89,20 +93,27 @@ def make_cut(mem, source, kind, network, network_offset, transport_offset, paylo
         if network == 6:
             moved += ipv6.FRAGMENT_LENGTH
     network_sum = np.int64(0)
+    ident = np.int64(0)
     if network == 4:
+        ident = load16(mem, at + ipv4.ID)
         length = (load8(mem, at) & 15) * 4
         network_sum = load16(mem, at) + load16(mem, at + ipv4.TTL) + sum_bytes(mem, at + ipv4.SOURCE, length - ipv4.SOURCE)
         if kind != CUT_UFO:
             network_sum += load16(mem, at + ipv4.FRAGMENT)
+    sequence = np.int64(0)
+    flags = np.int64(0)
     if kind == CUT_TCP:
+        sequence = load32(mem, transport + tcp.SEQUENCE)
+        flags = load16(mem, transport + tcp.FLAG_WORD)
         constant = tcp_constant_sum(mem, transport, payload_offset - transport_offset)
     else:
         constant = udp_constant_sum(mem, transport)
     return Cut(
         np.int64(kind), np.int64(network), np.int64(source), np.int64(network_offset), np.int64(transport_offset),
         np.int64(payload_offset), np.int64(payload_len), moved, header_len + moved, unit, -(-counted // unit), np.int64(size),
-        np.int64(0 if fixed_id or kind == CUT_UFO else 1), np.int64(0xFFFF if keep_cwr else 0xFFFF & ~tcp.CWR),
-        network_sum, addresses_sum(mem, at, network) + protocol, constant, np.int64(0), np.int64(0),
+        np.int64(0 if fixed_id or kind == CUT_UFO else 1), sequence, flags,
+        np.int64(0xFFFF if keep_cwr else 0xFFFF & ~tcp.CWR), network_sum, addresses_sum(mem, at, network) + protocol,
+        constant, np.int64(0), ident,
     )  # fmt: skip
 
 
@@ -112,7 +123,7 @@ def no_cut():
     none = np.int64(0)
     return Cut(
         none, none, none, none, none, none, none, none, none, none,
-        none, none, none, none, none, none, none, none, none,
+        none, none, none, none, none, none, none, none, none, none, none,
     )  # fmt: skip
 
 
@@ -129,7 +140,8 @@ def cut_partial(cut):
     return Cut(
         cut.kind, cut.network, cut.source, cut.network_offset, cut.transport_offset,
         cut.payload_offset, cut.payload_len, cut.moved, cut.header_len, unit, -(-cut.payload_len // unit), cut.size,
-        cut.step * segments, cut.later_flags, cut.network_sum, cut.pseudo, cut.constant, cut.udp_checksum, cut.ident,
+        cut.step * segments, cut.sequence, cut.flags, cut.later_flags, cut.network_sum, cut.pseudo, cut.constant,
+        cut.udp_checksum, cut.ident,
     )  # fmt: skip
 
 
@@ -147,7 +159,8 @@ def cut_datagram(cut, payload_sum, number):
     return Cut(
         cut.kind, cut.network, cut.source, cut.network_offset, cut.transport_offset,
         cut.payload_offset, cut.payload_len, cut.moved, cut.header_len, cut.unit, cut.frames, cut.size,
-        cut.step, cut.later_flags, cut.network_sum, cut.pseudo, cut.constant, checksum, checksum << 16 | (number & 0xFFFF),
+        cut.step, cut.sequence, cut.flags, cut.later_flags, cut.network_sum, cut.pseudo, cut.constant,
+        checksum, checksum << 16 | (number & 0xFFFF) if cut.network == 6 else cut.ident,
     )  # fmt: skip
 
 

@@ -21,33 +21,34 @@ def pass_frame(batch, i, out, private, gather):
     0 moves the frame as it is. For a port that gathers, the rest of the old head becomes the first
     fragment; for another one `private` is the whole frame, and the frame becomes linear.
     """
+    frame = batch.frames[i]
     pool = batch.pool
     mem = pool.mem
     j = out.used[FRAMES]
     row = out.used[FRAGS]
     copy_descriptor(batch, i, out, j)
-    out.frag_first[j] = row
-    linear = np.int64(batch.head_len[i])
+    out.frames[j].frag_first = row
+    linear = np.int64(frame.head_len)
     if private > 0:
         own = chunk_alloc(pool, chunk_class_for(private))
         head = chunk_address(pool, own) + HEADROOM
-        copy_bytes(mem, head, batch.head_addr[i], min(linear, private))
+        copy_bytes(mem, head, frame.head_addr, min(linear, private))
         if linear > private:
-            out.frag_addr[row] = batch.head_addr[i] + private
+            out.frag_addr[row] = frame.head_addr + private
             out.frag_len[row] = linear - private
-            out.frag_chunk[row] = batch.head_chunk[i]
-            out.frag_origin[row] = batch.origin[i]
+            out.frag_chunk[row] = frame.head_chunk
+            out.frag_origin[row] = frame.origin
             row += 1
         else:
-            chunk_put(pool, batch.head_chunk[i])
-        out.head_addr[j] = head
-        out.head_len[j] = private
-        out.head_chunk[j] = own
-    batch.head_chunk[i] = NO_CHUNK
-    for source in range(batch.frag_first[i], batch.frag_first[i] + batch.frag_count[i]):
+            chunk_put(pool, frame.head_chunk)
+        out.frames[j].head_addr = head
+        out.frames[j].head_len = private
+        out.frames[j].head_chunk = own
+    frame.head_chunk = NO_CHUNK
+    for source in range(frame.frag_first, frame.frag_first + frame.frag_count):
         length = np.int64(batch.frag_len[source])
         if private > 0 and not gather:
-            copy_bytes(mem, out.head_addr[j] + linear, batch.frag_addr[source], length)
+            copy_bytes(mem, out.frames[j].head_addr + linear, batch.frag_addr[source], length)
             linear += length
             chunk_put(pool, batch.frag_chunk[source])
         else:
@@ -57,7 +58,7 @@ def pass_frame(batch, i, out, private, gather):
             out.frag_origin[row] = batch.frag_origin[source]
             row += 1
         batch.frag_chunk[source] = NO_CHUNK
-    out.frag_count[j] = row - out.frag_first[j]
+    out.frames[j].frag_count = row - out.frames[j].frag_first
     out.used[FRAMES] = j + 1
     out.used[FRAGS] = row
 

@@ -51,8 +51,9 @@ def completes_checksum(network, features):
 @inlined
 def carries(batch, i, features):
     """Whether a port with these features takes super-frame `i` as it is."""
-    kinds = np.int64(batch.gso_type[i])
-    network = np.int64(batch.network[i])
+    frame = batch.frames[i]
+    kinds = np.int64(frame.gso_type)
+    network = np.int64(frame.network)
     needed = np.int64(0)
     if kinds & GSO_TCPV4:
         needed |= _TSO
@@ -65,7 +66,7 @@ def carries(batch, i, features):
     if kinds & GSO_TCP_FIXEDID:
         needed |= _TSO_MANGLEID
         # Who may fragment a packet on the way needs its ID to be its own (gso_features_check).
-        if network == 4 and not _dont_fragment(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i]):
+        if network == 4 and not _dont_fragment(batch.pool.mem, frame.head_addr + frame.network_offset):
             return False
     if kinds & GSO_UDP_L4:
         needed |= _USO
@@ -73,9 +74,9 @@ def carries(batch, i, features):
         needed |= _UFO
     if kinds & GSO_PARTIAL:
         needed |= _PARTIAL
-    if batch.frag_count[i] > 0:
+    if frame.frag_count > 0:
         needed |= _SG
-    summed = batch.ip_summed[i]
+    summed = frame.ip_summed
     return (
         needed & (_TSO | _TSO6 | _USO | _UFO) != 0
         and features & needed == needed
@@ -93,12 +94,13 @@ def _dont_fragment(mem, at):
 @inlined
 def is_super(batch, i):
     """Whether frame `i` is longer than one segment; one that is not passes as an ordinary frame."""
-    size = np.int64(batch.gso_size[i])
-    if size <= 0 or batch.transport_offset[i] == 0:
+    frame = batch.frames[i]
+    size = np.int64(frame.gso_size)
+    if size <= 0 or frame.transport_offset == 0:
         return size > 0
-    kinds = np.int64(batch.gso_type[i])
+    kinds = np.int64(frame.gso_type)
     counted = _super_payload(batch, i, kinds)
-    if kinds & GSO_UDP and batch.protocol[i] == udp.PROTOCOL:
+    if kinds & GSO_UDP and frame.protocol == udp.PROTOCOL:
         counted += udp.LENGTH
     return counted > size
 
@@ -106,9 +108,10 @@ def is_super(batch, i):
 @inlined
 def _super_payload(batch, i, kinds):
     """Transport payload of a super-frame: the IP length of a GSO_PARTIAL frame is that of one segment."""
+    frame = batch.frames[i]
     if kinds & GSO_PARTIAL:
-        return np.int64(batch.frame_len[i]) - batch.payload_offset[i]
-    return np.int64(batch.payload_len[i])
+        return np.int64(frame.frame_len) - frame.payload_offset
+    return np.int64(frame.payload_len)
 
 
 @inlined
@@ -143,17 +146,18 @@ def plan_frame(batch, i, rules):
     The frame is parsed and `is_super`. For GSO_PARTIAL and UFO the plan goes through `cut_partial` or
     `cut_datagram` besides.
     """
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    kinds = np.int64(batch.gso_type[i])
-    network = np.int64(batch.network[i])
-    shape = np.int64(batch.shape[i])
-    source = batch.head_addr[i]
-    size = np.int64(batch.gso_size[i])
-    network_offset = np.int64(batch.network_offset[i])
-    transport_offset = np.int64(batch.transport_offset[i])
-    payload_offset = np.int64(batch.payload_offset[i])
+    kinds = np.int64(frame.gso_type)
+    network = np.int64(frame.network)
+    shape = np.int64(frame.shape_flags)
+    source = frame.head_addr
+    size = np.int64(frame.gso_size)
+    network_offset = np.int64(frame.network_offset)
+    transport_offset = np.int64(frame.transport_offset)
+    payload_offset = np.int64(frame.payload_offset)
     payload_len = _super_payload(batch, i, kinds)
-    kind = _cut_kind(kinds, network, batch.protocol[i])
+    kind = _cut_kind(kinds, network, frame.protocol)
     reason = _shape_refusal(network, shape)
     if reason == 0 and (kind < 0 or transport_offset == 0):
         reason = _OTHER_PROTOCOL

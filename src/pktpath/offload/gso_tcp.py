@@ -18,13 +18,13 @@ def tcp_constant_sum(mem, at, length):
 
 @inlined
 def tcp_segment(mem, at, cut, k, length, payload_sum):
-    """Turn the super-frame's TCP header, copied to `at`, into that of segment `k`.
+    """Turn the TCP header of the super-frame or of another segment, copied to `at`, into that of segment `k`.
 
     FIN and PSH belong to the last segment, CWR to the first one unless ECN is accurate; all
     else, the urgent pointer too, is repeated.
     """
-    sequence = load32(mem, at + tcp.SEQUENCE) + k * cut.unit & 0xFFFFFFFF
-    flags = load16(mem, at + tcp.FLAG_WORD)
+    sequence = cut.sequence + k * cut.unit & 0xFFFFFFFF
+    flags = cut.flags
     if k > 0:
         flags &= cut.later_flags
     if k < cut.frames - 1:

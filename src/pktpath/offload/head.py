@@ -14,12 +14,13 @@ def private_head(batch, i, keep):
     behind its start, and the rest of the old head becomes the first fragment: no payload is copied.
     False, with the frame unchanged, when the head is shorter, or the pool or the fragment table is full.
     """
+    frame = batch.frames[i]
     pool = batch.pool
-    old = batch.head_chunk[i]
+    old = frame.head_chunk
     if old >= 0 and pool.refs[old] == 1:
-        return keep <= batch.head_len[i]
-    rest = batch.head_len[i] - keep
-    count = batch.frag_count[i]
+        return keep <= frame.head_len
+    rest = frame.head_len - keep
+    count = frame.frag_count
     rows = batch.used[FRAGS]
     chunk_class = chunk_class_for(keep)
     if rest < 0 or chunk_class < 0 or (rest > 0 and rows + count + 1 > len(batch.frag_addr)):
@@ -28,22 +29,23 @@ def private_head(batch, i, keep):
     if chunk == NO_CHUNK:
         return False
     at = chunk_address(pool, chunk) + HEADROOM
-    copy_bytes(pool.mem, at, batch.head_addr[i], keep)
+    copy_bytes(pool.mem, at, frame.head_addr, keep)
     if rest > 0:
-        _put_before(batch, i, batch.head_addr[i] + keep, rest, old)
+        _put_before(batch, i, frame.head_addr + keep, rest, old)
     else:
         chunk_put(pool, old)
-    batch.head_addr[i] = at
-    batch.head_len[i] = keep
-    batch.head_chunk[i] = chunk
+    frame.head_addr = at
+    frame.head_len = keep
+    frame.head_chunk = chunk
     return True
 
 
 @inlined
 def _put_before(batch, i, at, length, chunk):
     """Make a range the first fragment of frame `i`; its rows move to the end of the table."""
-    first = batch.frag_first[i]
-    count = batch.frag_count[i]
+    frame = batch.frames[i]
+    first = frame.frag_first
+    count = frame.frag_count
     rows = batch.used[FRAGS]
     for k in range(count):
         batch.frag_addr[rows + 1 + k] = batch.frag_addr[first + k]
@@ -54,7 +56,7 @@ def _put_before(batch, i, at, length, chunk):
     batch.frag_addr[rows] = at
     batch.frag_len[rows] = length
     batch.frag_chunk[rows] = chunk
-    batch.frag_origin[rows] = batch.origin[i]
-    batch.frag_first[i] = rows
-    batch.frag_count[i] = count + 1
+    batch.frag_origin[rows] = frame.origin
+    frame.frag_first = rows
+    frame.frag_count = count + 1
     batch.used[FRAGS] = rows + count + 1

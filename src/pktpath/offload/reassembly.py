@@ -80,7 +80,7 @@ def reassemble_batch(batch, out, table):
             reason = verdict(table, i)
             if reason > 0:
                 table.counts[reason] += 1
-                batch.reason[i] = reason
+                batch.frames[i].reason = reason
             pass_frame(batch, i, out, 0, True)
     batch.used[FRAMES] = 0
     batch.used[FRAGS] = 0
@@ -94,31 +94,31 @@ def _put_together(batch, out, table, d, completed_by):
     j = out.used[FRAMES]
     row = out.used[FRAGS]
     copy_descriptor(batch, first, out, j)
-    out.frag_first[j] = row
-    out.frag_count[j] = table.members[d]
+    out.frames[j].frag_first = row
+    out.frames[j].frag_count = table.members[d]
     skip = head_end(batch, table, first) - table.payload[first]
     i = first
     while i != NOBODY:
-        out.frag_addr[row] = batch.head_addr[i] + table.payload[i] + skip
+        out.frag_addr[row] = batch.frames[i].head_addr + table.payload[i] + skip
         out.frag_len[row] = table.size[i] - skip
-        out.frag_chunk[row] = batch.head_chunk[i]
-        out.frag_origin[row] = batch.origin[i]
+        out.frag_chunk[row] = batch.frames[i].head_chunk
+        out.frag_origin[row] = batch.frames[i].origin
         skip = np.int64(0)
         row += 1
         i = np.int64(table.next[i])
     out.used[FRAMES] = j + 1
     out.used[FRAGS] = row
     _write_head(batch, out, table, d, first, j)
-    out.frame_len[j] = out.head_len[j] + table.total[d] - (head_end(batch, table, first) - table.payload[first])
-    out.wire_len[j] = out.frame_len[j]
-    out.timestamp[j] = batch.timestamp[completed_by]
-    out.ticks[j] = batch.ticks[completed_by]
-    out.ip_summed[j] = CHECKSUM_NONE
-    out.payload_sum[j] = -1
-    out.gso_type[j] = GSO_UDP
-    out.gso_size[j] = table.size[first]
-    out.gso_segs[j] = table.members[d]
-    out.reason[j] = 0
+    out.frames[j].frame_len = out.frames[j].head_len + table.total[d] - (head_end(batch, table, first) - table.payload[first])
+    out.frames[j].wire_len = out.frames[j].frame_len
+    out.frames[j].timestamp = batch.frames[completed_by].timestamp
+    out.frames[j].ticks = batch.frames[completed_by].ticks
+    out.frames[j].ip_summed = CHECKSUM_NONE
+    out.frames[j].payload_sum = -1
+    out.frames[j].gso_type = GSO_UDP
+    out.frames[j].gso_size = table.size[first]
+    out.frames[j].gso_segs = table.members[d]
+    out.frames[j].reason = 0
     parse_frame(out, j)
 
 
@@ -126,20 +126,20 @@ def _put_together(batch, out, table, d, completed_by):
 def _write_head(batch, out, table, d, first, j):
     """Copy the head of the first fragment and make it that of a packet that is not one."""
     mem = out.pool.mem
-    source = batch.head_addr[first]
-    network = np.int64(batch.network_offset[first])
+    source = batch.frames[first].head_addr
+    network = np.int64(batch.frames[first].network_offset)
     payload = np.int64(table.payload[first])
     end = head_end(batch, table, first)
     to = chunk_address(out.pool, table.chunk[d]) + HEADROOM
     at = to + network
-    left_out = np.int64(0 if batch.network[first] == 4 else ipv6.FRAGMENT_LENGTH)
+    left_out = np.int64(0 if batch.frames[first].network == 4 else ipv6.FRAGMENT_LENGTH)
     copy_bytes(mem, to, source, payload - left_out)
     copy_bytes(mem, to + payload - left_out, source + payload, end - payload)
-    out.head_addr[j] = to
-    out.head_len[j] = end - left_out
-    out.head_chunk[j] = table.chunk[d]
+    out.frames[j].head_addr = to
+    out.frames[j].head_len = end - left_out
+    out.frames[j].head_chunk = table.chunk[d]
     total = np.int64(table.total[d])
-    if batch.network[first] == 4:
+    if batch.frames[first].network == 4:
         if marked(table, d):
             mem[at + ipv4.TOS] |= 3
         header = payload - network

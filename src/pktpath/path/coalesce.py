@@ -229,7 +229,7 @@ def put_chunk(pool, chunk):
 def complete_merged(batch):
     """Write the whole checksum of every frame that GRO merged; others are not touched."""
     for j in range(batch.used[FRAMES]):
-        if batch.gso_segs[j] > 1 and batch.ip_summed[j] == CHECKSUM_PARTIAL:
+        if batch.frames[j].gso_segs > 1 and batch.frames[j].ip_summed == CHECKSUM_PARTIAL:
             complete_frame(batch, j)
 
 
@@ -240,8 +240,8 @@ def count_lost(merged, patched, sizes):
     for j in range(merged.used[FRAMES]):
         learn_frame(merged, j, sizes)
         size, _ = segment_size(merged, j, sizes, 0)
-        if merged.gso_segs[j] > 1:
-            lost += patched[j] if size == merged.gso_size[j] else merged.gso_segs[j]
+        if merged.frames[j].gso_segs > 1:
+            lost += patched[j] if size == merged.frames[j].gso_size else merged.frames[j].gso_segs
         elif size > 0:
             lost += 1
     return lost
@@ -253,6 +253,6 @@ def count_moved(merged):
     moved = 0
     expected = 0
     for j in range(merged.used[FRAMES]):
-        moved += merged.origin[j] != expected
-        expected = merged.origin[j] + max(merged.gso_segs[j], 1)
+        moved += merged.frames[j].origin != expected
+        expected = merged.frames[j].origin + max(merged.frames[j].gso_segs, 1)
     return moved

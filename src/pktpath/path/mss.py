@@ -80,13 +80,14 @@ def _mix(lane, value, factor):
 @inlined
 def _direction_key(batch, i, backwards):
     """62-bit key of the direction of frame `i`, or of the opposite one; never 0."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    network = batch.head_addr[i] + batch.network_offset[i]
-    transport = batch.head_addr[i] + batch.transport_offset[i]
-    size, source = (4, ipv4.SOURCE) if batch.network[i] == 4 else (16, ipv6.SOURCE)
+    network = frame.head_addr + frame.network_offset
+    transport = frame.head_addr + frame.transport_offset
+    size, source = (4, ipv4.SOURCE) if frame.network == 4 else (16, ipv6.SOURCE)
     first, second = (network + source + size, network + source) if backwards else (network + source, network + source + size)
-    low = np.int64(batch.protocol[i])
-    high = np.int64(batch.in_port[i])
+    low = np.int64(frame.protocol)
+    high = np.int64(frame.in_port)
     for k in range(0, size, 4):
         a = load32(mem, first + k)
         b = load32(mem, second + k)
@@ -143,29 +144,31 @@ def _mss_option(mem, at, end):
 
 @inlined
 def _ip_length(batch, i):
-    return batch.payload_offset[i] - batch.network_offset[i] + batch.payload_len[i]
+    frame = batch.frames[i]
+    return frame.payload_offset - frame.network_offset + frame.payload_len
 
 
 @inlined
 def _usable(batch, i):
     """Whether frame `i` has a whole transport header that belongs to one packet."""
-    return batch.transport_offset[i] > 0 and not batch.shape[i] & (FRAGMENT | MALFORMED)
+    return batch.frames[i].transport_offset > 0 and not batch.frames[i].shape_flags & (FRAGMENT | MALFORMED)
 
 
 @inlined
 def learn_frame(batch, i, table):
     """Learn announced and seen segment sizes from frame `i`."""
+    frame = batch.frames[i]
     if not _usable(batch, i):
         return
     mem = batch.pool.mem
-    transport = batch.head_addr[i] + batch.transport_offset[i]
-    if batch.protocol[i] == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
-        mss = _mss_option(mem, transport + tcp.LENGTH, batch.head_addr[i] + batch.payload_offset[i])
+    transport = frame.head_addr + frame.transport_offset
+    if frame.protocol == tcp.PROTOCOL and load8(mem, transport + tcp.FLAG_WORD + 1) & tcp.SYN:
+        mss = _mss_option(mem, transport + tcp.LENGTH, frame.head_addr + frame.payload_offset)
         if mss >= SMALLEST_MSS:
             table.announced[_find(table, _direction_key(batch, i, False), True)] = mss
-    elif batch.payload_len[i] >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
+    elif frame.payload_len >= DEFAULT_MSS and _ip_length(batch, i) <= DEFAULT_MTU:
         row = _find(table, _direction_key(batch, i, False), True)
-        table.largest[row] = max(table.largest[row], batch.payload_len[i])
+        table.largest[row] = max(table.largest[row], frame.payload_len)
 
 
 @inlined
@@ -174,19 +177,20 @@ def segment_size(batch, i, table, mtu):
 
     `mtu` is the explicit one, 0 for none.
     """
-    if not _usable(batch, i) or batch.shape[i] & CUT:
+    frame = batch.frames[i]
+    if not _usable(batch, i) or frame.shape_flags & CUT:
         return np.int64(0), WIRE_SIZE
-    payload = np.int64(batch.payload_len[i])
-    if batch.protocol[i] != tcp.PROTOCOL and batch.protocol[i] != udp.PROTOCOL:
+    payload = np.int64(frame.payload_len)
+    if frame.protocol != tcp.PROTOCOL and frame.protocol != udp.PROTOCOL:
         return np.int64(0), WIRE_SIZE
-    headers = np.int64(batch.payload_offset[i] - batch.network_offset[i])
-    if batch.network[i] == 6 and has_jumbo_header(batch.pool.mem, batch.head_addr[i] + batch.network_offset[i]):
+    headers = np.int64(frame.payload_offset - frame.network_offset)
+    if frame.network == 6 and has_jumbo_header(batch.pool.mem, frame.head_addr + frame.network_offset):
         headers -= _JUMBO_HEADER  # segmentation leaves it out
     size = np.int64(mtu) - headers
     basis = MTU
     if mtu == 0:
         size, basis = _learnt_size(batch, i, table, headers)
-    size = max(size, 1)
+    size = max(size, np.int64(1))
     if payload <= size:
         return np.int64(0), WIRE_SIZE
     return size, basis
@@ -195,9 +199,9 @@ def segment_size(batch, i, table, mtu):
 @inlined
 def _learnt_size(batch, i, table, headers):
     row = _find(table, _direction_key(batch, i, False), False)
-    if batch.protocol[i] == tcp.PROTOCOL:
+    if batch.frames[i].protocol == tcp.PROTOCOL:
         # What announces an MSS counts neither IP nor TCP options, the sender takes both off (RFC 6691).
-        options = headers - (ipv4.LENGTH if batch.network[i] == 4 else ipv6.LENGTH) - tcp.LENGTH
+        options = headers - (ipv4.LENGTH if batch.frames[i].network == 4 else ipv6.LENGTH) - tcp.LENGTH
         back = _find(table, _direction_key(batch, i, True), False)
         ours = np.int64(table.announced[row]) if row >= 0 else np.int64(0)
         theirs = np.int64(table.announced[back]) if back >= 0 else np.int64(0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pktpath.batch import FRAME_COLUMNS, FRAMES, Batch, make_batch, release
+from pktpath.batch import FRAMES, Batch, make_batch, release
 from pktpath.features import Feature
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
@@ -173,6 +173,4 @@ def reorder(batch: Batch, order: np.ndarray) -> None:
     rows = order[:count]
     if np.array_equal(rows, np.arange(count)):
         return
-    for name in FRAME_COLUMNS:
-        column = getattr(batch, name)
-        column[:count] = column[rows]
+    batch.frames[:count] = batch.frames[rows]

@@ -63,7 +63,8 @@ def choose_sizes(batch, plan, sizes, wishes, basis, counts):
     Frame by frame: what is chosen must not depend on where a batch ends.
     """
     for i in range(batch.used[FRAMES]):
-        batch.origin[i] = i
+        frame = batch.frames[i]
+        frame.origin = i
         learn_frame(batch, i, sizes)
         if wishes.mtu > 0:
             plan.flags[i] = 0
@@ -75,10 +76,10 @@ def choose_sizes(batch, plan, sizes, wishes, basis, counts):
         elif flags == 0 and not wishes.recorded:
             basis[i] = _choose_size(batch, i, sizes, wishes, counts)
             if basis[i] != WIRE_SIZE:
-                plan.segments[i] = (np.int64(batch.payload_len[i]) + udp.LENGTH) // max(batch.gso_size[i] & ~7, 1) + 1
+                plan.segments[i] = (np.int64(frame.payload_len) + udp.LENGTH) // max(frame.gso_size & ~7, 1) + 1
         if flags & CUT:
-            batch.gso_type[i] = plan.gso_type[i]
-            batch.gso_size[i] = plan.gso_size[i]
+            frame.gso_type = plan.gso_type[i]
+            frame.gso_size = plan.gso_size[i]
 
 
 @kernel
@@ -89,7 +90,7 @@ def run_end(batch, first, last, out, plan):
     not fit. A run of no frames means that frame `first` is written out.
     """
     pool = out.pool
-    room = min(len(out.head_addr) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
+    room = min(len(out.frames) - out.used[FRAMES], (len(out.frag_addr) - out.used[FRAGS]) // 2)
     room = min(room, pool.free_count[HEADER], pool.free_count[NORMAL])
     i = first
     while i < last:
@@ -117,12 +118,12 @@ def replay(batch, first, last, out, start, plan, wishes, basis, ticks_per_second
     j = start
     for i in range(first, last):
         end = j + 1
-        while end < out.used[FRAMES] and out.origin[end] == out.origin[j]:
+        while end < out.used[FRAMES] and out.frames[end].origin == out.frames[j].origin:
             end += 1
         for row in range(j, end):
             group[row] = 0
             place[row] = -1
-        rate = ticks_per_second[batch.in_port[i]]
+        rate = ticks_per_second[batch.frames[i].in_port]
         if plan.flags[i] != 0 and end - j == plan.segments[i]:
             _replay(batch, i, out, j, end, plan, rate, place)
             group[j] = plan.total[i]
@@ -175,42 +176,44 @@ def put_in_order(count, group, place, order, counts):
 @inlined
 def _choose_size(batch, i, sizes, wishes, counts):
     """Give frame `i` a gso_type and a gso_size where it needs them, and return the basis of the size."""
-    if batch.shape[i] & CUT_BY_SNAPLEN and batch.network[i] != 0:
+    frame = batch.frames[i]
+    if frame.shape_flags & CUT_BY_SNAPLEN and frame.network != 0:
         mtu = wishes.mtu if wishes.mtu > 0 else DEFAULT_MTU
-        counts[_SNAPLEN] += batch.wire_len[i] - batch.network_offset[i] > mtu
+        counts[_SNAPLEN] += frame.wire_len - frame.network_offset > mtu
         return np.int64(WIRE_SIZE)
     size, basis = segment_size(batch, i, sizes, wishes.mtu)
     if basis == WIRE_SIZE:
         return np.int64(WIRE_SIZE)
-    if batch.protocol[i] == tcp.PROTOCOL:
-        batch.gso_type[i] = GSO_TCPV4 if batch.network[i] == 4 else GSO_TCPV6
+    if frame.protocol == tcp.PROTOCOL:
+        frame.gso_type = GSO_TCPV4 if frame.network == 4 else GSO_TCPV6
     elif wishes.ufo:
-        batch.gso_type[i] = GSO_UDP
-        size += udp.LENGTH - (0 if batch.network[i] == 4 else ipv6.FRAGMENT_LENGTH)
+        frame.gso_type = GSO_UDP
+        size += udp.LENGTH - (0 if frame.network == 4 else ipv6.FRAGMENT_LENGTH)
     else:
-        batch.gso_type[i] = GSO_UDP_L4
-    batch.gso_size[i] = size
+        frame.gso_type = GSO_UDP_L4
+    frame.gso_size = size
     return np.int64(basis)
 
 
 @inlined
 def _replay(batch, i, out, start, end, plan, rate, place):
     """Give the segments of frame `i` what its record kept: places, times, options, header bytes."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
     flags = np.int64(plan.flags[i])
     at = plan.at[i]
     stop = plan.end[i]
-    ticks = np.int64(batch.ticks[i])
-    shift = batch.timestamp[i] - ticks_to_ns(batch.ticks[i], rate, 0)
+    ticks = np.int64(frame.ticks)
+    shift = frame.timestamp - ticks_to_ns(frame.ticks, rate, 0)
     for j in range(start, end):
         value, folded, at = start_of_segment(mem, at, stop, flags)
         place[j] = value if flags & PLACES else -1
         ticks += unfold(folded)
-        out.ticks[j] = np.uint64(ticks)
-        out.timestamp[j] = ticks_to_ns(out.ticks[j], rate, 0) + shift
+        out.frames[j].ticks = np.uint64(ticks)
+        out.frames[j].timestamp = ticks_to_ns(out.frames[j].ticks, rate, 0) + shift
         count, at = get_number(mem, at, stop)
         if count & 1:
-            out.option_addr[j], out.option_len[j], at = skip_bytes(mem, at, stop)
+            out.frames[j].option_addr, out.frames[j].option_len, at = skip_bytes(mem, at, stop)
         if flags & EXPLICIT:
             _, _, at = skip_bytes(mem, at, stop)
             _, at = get_number(mem, at, stop)
@@ -223,7 +226,7 @@ def _replay(batch, i, out, start, end, plan, rate, place):
                 patch, length, at = skip_bytes(mem, at, stop)
                 offset += gap
                 for k in range(length):
-                    mem[out.head_addr[j] + offset + k] = mem[patch + k]
+                    mem[out.frames[j].head_addr + offset + k] = mem[patch + k]
                 offset += length
 
 
@@ -233,9 +236,9 @@ def _spread(out, start, end, bits_per_second, rate):
     sent = np.int64(0)
     for j in range(start, end):
         late = sent * 8 * _SECOND // bits_per_second
-        out.timestamp[j] += late
-        out.ticks[j] += ns_to_ticks(late, rate, 0)
-        sent += out.frame_len[j] + _BETWEEN_FRAMES
+        out.frames[j].timestamp += late
+        out.frames[j].ticks += ns_to_ticks(late, rate, 0)
+        sent += out.frames[j].frame_len + _BETWEEN_FRAMES
 
 
 @kernel
@@ -246,11 +249,11 @@ def write_out(batch, i, out, plan):
     segments = np.int64(plan.segments[i])
     j = out.used[FRAMES]
     row = out.used[FRAGS]
-    if j + segments > len(out.head_addr) or row + 2 * segments > len(out.frag_addr):
+    if j + segments > len(out.frames) or row + 2 * segments > len(out.frag_addr):
         return False
     at = plan.at[i]
     stop = plan.end[i]
-    payload = batch.head_addr[i] + plan.payload_at[i]
+    payload = batch.frames[i].head_addr + plan.payload_at[i]
     for k in range(segments):
         _, _, at = start_of_segment(mem, at, stop, flags)
         count, at = get_number(mem, at, stop)
@@ -261,15 +264,15 @@ def write_out(batch, i, out, plan):
         tail, tail_len, at = skip_bytes(mem, at, stop)
         missing, at = get_number(mem, at, stop)
         copy_descriptor(batch, i, out, j)
-        out.origin[j] = i
-        out.head_addr[j], out.head_len[j], out.head_chunk[j] = head, head_len, NO_CHUNK
-        out.frag_first[j], out.frag_count[j] = row, 2
+        out.frames[j].origin = i
+        out.frames[j].head_addr, out.frames[j].head_len, out.frames[j].head_chunk = head, head_len, NO_CHUNK
+        out.frames[j].frag_first, out.frames[j].frag_count = row, 2
         out.frag_addr[row], out.frag_len[row], out.frag_chunk[row] = payload, length, NO_CHUNK
         out.frag_addr[row + 1], out.frag_len[row + 1], out.frag_chunk[row + 1] = tail, tail_len, NO_CHUNK
-        out.frame_len[j] = head_len + length + tail_len
-        out.wire_len[j] = out.frame_len[j] + unfold(missing)
+        out.frames[j].frame_len = head_len + length + tail_len
+        out.frames[j].wire_len = out.frames[j].frame_len + unfold(missing)
         if k > 0:
-            out.option_len[j] = 0
+            out.frames[j].option_len = 0
         payload += length
         row += 2
         j += 1

@@ -79,7 +79,7 @@ def read_records(batch, plan):
         plan.flags[i] = 0
         plan.segments[i] = 1
         plan.total[i] = 0
-        if batch.option_len[i] == 0:
+        if batch.frames[i].option_len == 0:
             continue
         start, end = _join_record(batch, i)
         if start < 0:
@@ -113,7 +113,7 @@ def whole_groups(batch):
 def _group_of(batch, i):
     """Return (flags, total, segments) as the record of frame `i` claims, zeros without one."""
     mem = batch.pool.mem
-    at = find_record(mem, batch.option_addr[i], batch.option_len[i])
+    at = find_record(mem, batch.frames[i].option_addr, batch.frames[i].option_len)
     flags = total = segments = np.int64(0)
     if at >= 0:
         flags, _, total, _, _, _, segments, at = _record_head(mem, at + OPTION_HEADER, at + 4 + _little(mem, at + 2, 2))
@@ -158,11 +158,12 @@ def _is_record(mem, at, length, end, magic):
 @inlined
 def _join_record(batch, i):
     """Move the parts of a record together, behind the frame's other options; returns its (start, end), start -1 without one."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    start = find_record(mem, batch.option_addr[i], batch.option_len[i])
+    start = find_record(mem, frame.option_addr, frame.option_len)
     if start < 0:
         return start, start
-    end = np.int64(batch.option_addr[i] + batch.option_len[i])
+    end = np.int64(frame.option_addr + frame.option_len)
     at = joined = start + OPTION_HEADER
     length = _little(mem, start + 2, 2)
     following = start
@@ -181,7 +182,7 @@ def _join_record(batch, i):
         _reverse(mem, start, end)
         moved = end - following
         start, at, joined = start + moved, at + moved, joined + moved
-    batch.option_len[i] = start - batch.option_addr[i]
+    frame.option_len = start - frame.option_addr
     return at, joined
 
 
@@ -217,9 +218,10 @@ def _record_head(mem, at, end):
 @inlined
 def _prove(batch, i, plan, at, end):
     """Check a whole record against its frame and fill its row; False when anything is wrong."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
     flags, frame_len, total, gso_type, gso_size, payload_at, segments, at = _record_head(mem, at, end)
-    if at < 0 or (flags & (CUT | EXPLICIT) and (frame_len != batch.frame_len[i] or frame_len != batch.wire_len[i])):
+    if at < 0 or (flags & (CUT | EXPLICIT) and (frame_len != frame.frame_len or frame_len != frame.wire_len)):
         return False
     if flags & CUT and not _cut_fits(batch, i, gso_type, gso_size, segments):
         return False
@@ -235,8 +237,8 @@ def _prove(batch, i, plan, at, end):
     plan.payload_at[i] = payload_at
     plan.at[i] = at
     plan.end[i] = end
-    head = np.int64(batch.payload_offset[i])
-    left = np.int64(batch.frame_len[i]) - payload_at
+    head = np.int64(frame.payload_offset)
+    left = np.int64(frame.frame_len) - payload_at
     for _ in range(segments):
         place, _ticks, at = start_of_segment(mem, at, end, flags)
         if flags & EXPLICIT:
@@ -252,16 +254,17 @@ def _prove(batch, i, plan, at, end):
 @inlined
 def _cut_fits(batch, i, gso_type, gso_size, segments):
     """Whether cutting this frame by this size gives this many segments."""
-    if not 1 <= gso_size <= batch.payload_len[i] or segments < 2 or batch.payload_offset[i] == 0 or batch.shape[i] & JUMBO:
+    frame = batch.frames[i]
+    if not 1 <= gso_size <= frame.payload_len or segments < 2 or frame.payload_offset == 0 or frame.shape_flags & JUMBO:
         return False
-    if batch.protocol[i] == tcp.PROTOCOL:
+    if frame.protocol == tcp.PROTOCOL:
         gso_type &= ~_TCP_BITS
-        wanted = GSO_TCPV4 if batch.network[i] == 4 else GSO_TCPV6
-    elif batch.protocol[i] == udp.PROTOCOL:
+        wanted = GSO_TCPV4 if frame.network == 4 else GSO_TCPV6
+    elif frame.protocol == udp.PROTOCOL:
         wanted = GSO_UDP_L4
     else:
         return False
-    return gso_type == wanted and segments == -(-np.int64(batch.payload_len[i]) // gso_size)
+    return gso_type == wanted and segments == -(-np.int64(frame.payload_len) // gso_size)
 
 
 @inlined

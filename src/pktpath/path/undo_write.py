@@ -75,7 +75,11 @@ def write_records(source, merged, scratch, rules, records, cursor):
     while first < count:
         end, total, in_order = _group(merged, first, group)
         for j in range(first, end):
-            if _segments(merged, j) > 1 or not in_order or find_record(source.pool.mem, merged.option_addr[j], merged.option_len[j]) >= 0:
+            if (
+                _segments(merged, j) > 1
+                or not in_order
+                or find_record(source.pool.mem, merged.frames[j].option_addr, merged.frames[j].option_len) >= 0
+            ):
                 places = not in_order
                 if not _write_record(
                     source, merged, j, scratch, rules, records, cursor, places, total if j == first else 0, group
@@ -112,15 +116,16 @@ def _group(merged, first, start):
 @inlined
 def _segments(merged, j):
     """Number of original frames in written frame `j`."""
-    return np.int64(merged.frag_count[j]) if merged.gso_segs[j] > 1 else np.int64(1)
+    return np.int64(merged.frames[j].frag_count) if merged.frames[j].gso_segs > 1 else np.int64(1)
 
 
 @inlined
 def _origin(merged, j, k):
     """Index in `source` of the k-th original of written frame `j`."""
-    if merged.gso_segs[j] > 1:
-        return np.int64(merged.frag_origin[merged.frag_first[j] + k])
-    return np.int64(merged.origin[j])
+    frame = merged.frames[j]
+    if frame.gso_segs > 1:
+        return np.int64(merged.frag_origin[frame.frag_first + k])
+    return np.int64(frame.origin)
 
 
 @inlined
@@ -134,32 +139,32 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
     _open_option(records.data, cursor, MAGIC)
     flags = np.int64(0)
     if segments > 1:
-        flags = EXPLICIT if explicit else CUT
+        flags = np.int64(EXPLICIT if explicit else CUT)
     if places:
         flags |= PLACES | (GROUP_START if total > 0 else 0)
     _put_number(records.data, cursor, flags)
-    _put_number(records.data, cursor, np.int64(merged.frame_len[j]))
+    _put_number(records.data, cursor, np.int64(merged.frames[j].frame_len))
     if flags & GROUP_START:
         _put_number(records.data, cursor, total)
     if flags & CUT:
-        _put_number(records.data, cursor, np.int64(merged.gso_type[j]))
-        _put_number(records.data, cursor, np.int64(merged.gso_size[j]))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].gso_type))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].gso_size))
     if flags & EXPLICIT:
-        _put_number(records.data, cursor, np.int64(merged.head_len[j]))
+        _put_number(records.data, cursor, np.int64(merged.frames[j].head_len))
     _put_number(records.data, cursor, segments)
-    ticks = np.int64(merged.ticks[j])
+    ticks = np.int64(merged.frames[j].ticks)
     records.patched[j] = 0
     # For a frame that is not merged the plan means nothing, and is not looked at.
     _reason, cut = plan_frame(merged, j, rules)
     for k in range(segments):
         i = _origin(merged, j, k)
-        head = np.int64(source.head_len[i]) if explicit else np.int64(source.payload_offset[i])
-        if not _room(records.data, cursor, 128 + 3 * head + source.option_len[i]):
+        head = np.int64(source.frames[i].head_len) if explicit else np.int64(source.frames[i].payload_offset)
+        if not _room(records.data, cursor, 128 + 3 * head + source.frames[i].option_len):
             return False
         if places:
             _put_number(records.data, cursor, i - group)
-        _put_number(records.data, cursor, fold_sign(np.int64(source.ticks[i]) - ticks))
-        ticks = np.int64(source.ticks[i])
+        _put_number(records.data, cursor, fold_sign(np.int64(source.frames[i].ticks) - ticks))
+        ticks = np.int64(source.frames[i].ticks)
         if flags & EXPLICIT:
             _put_explicit(source, merged, j, k, i, records.data, cursor)
             records.patched[j] += 1
@@ -173,14 +178,15 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
 @inlined
 def _predictable(source, merged, j, segments):
     """Whether cutting written frame `j` gives frames of the originals' shape: then only header bytes can differ."""
-    if merged.gso_type[j] & GSO_UDP:
+    frame = merged.frames[j]
+    if frame.gso_type & GSO_UDP:
         return False
     # Segmentation leaves a jumbo header out.
-    if merged.network[j] == 6 and has_jumbo_header(merged.pool.mem, merged.head_addr[j] + merged.network_offset[j]):
+    if frame.network == 6 and has_jumbo_header(merged.pool.mem, frame.head_addr + frame.network_offset):
         return False
     for k in range(segments):
         i = _origin(merged, j, k)
-        if source.wire_len[i] != source.frame_len[i]:
+        if source.frames[i].wire_len != source.frames[i].frame_len:
             return False
     return True
 
@@ -189,10 +195,10 @@ def _predictable(source, merged, j, segments):
 def _put_patches(source, cut, k, i, scratch, data, cursor):
     """Predict the header of segment `k`, and write where original `i` differs; returns 1 where it does."""
     mem = source.pool.mem
-    length = np.int64(source.payload_offset[i])
-    original = source.head_addr[i]
-    payload = np.int64(source.payload_len[i])
-    payload_sum = np.int64(source.payload_sum[i])
+    length = np.int64(source.frames[i].payload_offset)
+    original = source.frames[i].head_addr
+    payload = np.int64(source.frames[i].payload_len)
+    payload_sum = np.int64(source.frames[i].payload_sum)
     if payload_sum < 0:
         payload_sum = sum_bytes(mem, original + length, payload)
     segment_header(mem, scratch, cut, k, payload, payload_sum)
@@ -203,10 +209,10 @@ def _put_patches(source, cut, k, i, scratch, data, cursor):
         if at < length:
             patches += 1
             at = _end_of_difference(mem, original, scratch, at, length)
-    options = np.int64(source.option_len[i]) if k > 0 else np.int64(0)
+    options = np.int64(source.frames[i].option_len) if k > 0 else np.int64(0)
     _put_number(data, cursor, patches << 1 | (1 if options > 0 else 0))
     if options > 0:
-        _put_bytes(data, cursor, mem, source.option_addr[i], options)
+        _put_bytes(data, cursor, mem, source.frames[i].option_addr, options)
     end = np.int64(0)
     at = np.int64(0)
     for _ in range(patches):
@@ -235,18 +241,18 @@ def _end_of_difference(mem, a, b, at, length):
 @inlined
 def _put_explicit(source, merged, j, k, i, data, cursor):
     """Write what stands before and behind the payload range that fragment `k` shares with original `i`."""
-    row = merged.frag_first[j] + k
+    row = merged.frames[j].frag_first + k
     mem = source.pool.mem
-    head = merged.frag_addr[row] - source.head_addr[i]
+    head = merged.frag_addr[row] - source.frames[i].head_addr
     payload = np.int64(merged.frag_len[row])
-    options = np.int64(source.option_len[i]) if k > 0 else np.int64(0)
+    options = np.int64(source.frames[i].option_len) if k > 0 else np.int64(0)
     _put_number(data, cursor, np.int64(1 if options > 0 else 0))
     if options > 0:
-        _put_bytes(data, cursor, mem, source.option_addr[i], options)
-    _put_bytes(data, cursor, mem, source.head_addr[i], head)
+        _put_bytes(data, cursor, mem, source.frames[i].option_addr, options)
+    _put_bytes(data, cursor, mem, source.frames[i].head_addr, head)
     _put_number(data, cursor, payload)
-    _put_bytes(data, cursor, mem, source.head_addr[i] + head + payload, source.head_len[i] - head - payload)
-    _put_number(data, cursor, fold_sign(np.int64(source.wire_len[i]) - source.frame_len[i]))
+    _put_bytes(data, cursor, mem, source.frames[i].head_addr + head + payload, source.frames[i].head_len - head - payload)
+    _put_number(data, cursor, fold_sign(np.int64(source.frames[i].wire_len) - source.frames[i].frame_len))
 
 
 @inlined

@@ -167,11 +167,11 @@ def keep_matching(batch, first, program, starts, scratch):
     """
     kept = first
     for i in range(first, batch.used[FRAMES]):
-        start = starts[batch.in_port[i]]
-        length = np.int64(batch.head_len[i])
-        if _run(program, start, scratch, batch.pool.mem, batch.head_addr[i], length, np.int64(batch.wire_len[i])):
+        start = starts[batch.frames[i].in_port]
+        length = np.int64(batch.frames[i].head_len)
+        if _run(program, start, scratch, batch.pool.mem, batch.frames[i].head_addr, length, np.int64(batch.frames[i].wire_len)):
             if kept != i:
                 copy_descriptor(batch, i, batch, kept)
-                batch.origin[kept] = kept
+                batch.frames[kept].origin = kept
             kept += 1
     batch.used[FRAMES] = kept

@@ -52,24 +52,26 @@ def grow_table(table: OutputTable | None, rows: int) -> OutputTable:
 
 @inlined
 def _ticks(batch, i, table, by_timestamp):
-    port = batch.in_port[i]
+    frame = batch.frames[i]
+    port = frame.in_port
     if table.exact[port] and not by_timestamp:
-        return batch.ticks[i]
-    return ns_to_ticks(batch.timestamp[i], table.rate[port], table.offset[port])
+        return frame.ticks
+    return ns_to_ticks(frame.timestamp, table.rate[port], table.offset[port])
 
 
 @inlined
 def _declared(batch, i, table):
-    port = batch.in_port[i]
+    port = batch.frames[i].in_port
     return 0 <= port < len(table.number) and table.number[port] >= 0
 
 
 @inlined
 def _bytes_present(batch, i):
     """Bytes that `_put_frame` copies, whatever `frame_len` says."""
-    length = np.int64(batch.head_len[i])
-    first = np.int64(batch.frag_first[i])
-    for row in range(first, first + batch.frag_count[i]):
+    frame = batch.frames[i]
+    length = np.int64(frame.head_len)
+    first = np.int64(frame.frag_first)
+    for row in range(first, first + frame.frag_count):
         length += batch.frag_len[row]
     return length
 
@@ -77,12 +79,13 @@ def _bytes_present(batch, i):
 @inlined
 def _put_frame(batch, i, out, at):
     """Copy the head and the fragments of frame `i`; return where they end."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    length = np.int64(batch.head_len[i])
-    copy_between(out, at, mem, batch.head_addr[i], length)
+    length = np.int64(frame.head_len)
+    copy_between(out, at, mem, frame.head_addr, length)
     at += length
-    first = np.int64(batch.frag_first[i])
-    for row in range(first, first + batch.frag_count[i]):
+    first = np.int64(frame.frag_first)
+    for row in range(first, first + frame.frag_count):
         length = np.int64(batch.frag_len[row])
         copy_between(out, at, mem, batch.frag_addr[row], length)
         at += length
@@ -104,12 +107,12 @@ def pack_pcap(batch, state, out, table, big, by_timestamp):
             state[CODE] = FULL
             state[NEED] = RECORD_HEADER + length
             break
-        rate = table.rate[batch.in_port[i]]
+        rate = table.rate[batch.frames[i].in_port]
         ticks = _ticks(batch, i, table, by_timestamp)
         put32(out, at, np.int64(ticks // rate), big)
         put32(out, at + 4, np.int64(ticks % rate), big)
         put32(out, at + 8, length, big)
-        put32(out, at + 12, np.int64(batch.wire_len[i]), big)
+        put32(out, at + 12, np.int64(batch.frames[i].wire_len), big)
         at = _put_frame(batch, i, out, at + RECORD_HEADER)
         i += 1
     state[FILL] = at
@@ -124,7 +127,7 @@ def pack_pcapng(batch, state, out, table, big, by_timestamp, extra):
     state[CODE] = DONE
     while i < batch.used[FRAMES]:
         length = _bytes_present(batch, i)
-        own = np.int64(batch.option_len[i])
+        own = np.int64(batch.frames[i].option_len)
         more = np.int64(extra.length[i]) if i < len(extra.length) else np.int64(0)
         total = PACKET_HEADER + (length + 3 & ~3) + own + more + (4 if own + more > 0 else 0) + 4
         if not _declared(batch, i, table):
@@ -137,18 +140,18 @@ def pack_pcapng(batch, state, out, table, big, by_timestamp, extra):
         ticks = _ticks(batch, i, table, by_timestamp)
         put32(out, at, ENHANCED_PACKET, big)
         put32(out, at + 4, total, big)
-        put32(out, at + 8, table.number[batch.in_port[i]], big)
+        put32(out, at + 8, table.number[batch.frames[i].in_port], big)
         put32(out, at + 12, np.int64(ticks >> np.uint64(32)), big)
         put32(out, at + 16, np.int64(ticks & np.uint64(0xFFFFFFFF)), big)
         put32(out, at + 20, length, big)
-        put32(out, at + 24, np.int64(batch.wire_len[i]), big)
+        put32(out, at + 24, np.int64(batch.frames[i].wire_len), big)
         end = at + total - 4
         at = _put_frame(batch, i, out, at + PACKET_HEADER)
         while at & 3:
             out[at] = 0
             at += 1
         if own + more > 0:
-            copy_between(out, at, batch.pool.mem, batch.option_addr[i], own)
+            copy_between(out, at, batch.pool.mem, batch.frames[i].option_addr, own)
             if more > 0:
                 copy_between(out, at + own, extra.data, extra.addr[i], more)
             if big:

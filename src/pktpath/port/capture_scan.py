@@ -40,25 +40,26 @@ class InterfaceTable(NamedTuple):
 @inlined
 def new_frame(batch, i, address, captured, original):
     """Start descriptor `i`: one linear run of read-only bytes that no stage has looked at."""
-    batch.head_addr[i] = address
-    batch.head_len[i] = captured
-    batch.head_chunk[i] = NO_CHUNK
-    batch.frag_first[i] = 0
-    batch.frag_count[i] = 0
-    batch.frame_len[i] = captured
-    batch.wire_len[i] = original
-    batch.hash[i] = 0
-    batch.vlan_tci[i] = 0
-    batch.vlan_proto[i] = 0
-    batch.ip_summed[i] = 0
-    batch.payload_sum[i] = -1
-    batch.gso_type[i] = 0
-    batch.gso_size[i] = 0
-    batch.gso_segs[i] = 1
-    batch.csum_start[i] = 0
-    batch.csum_offset[i] = 0
-    batch.reason[i] = 0
-    batch.origin[i] = i
+    frame = batch.frames[i]
+    frame.head_addr = address
+    frame.head_len = captured
+    frame.head_chunk = NO_CHUNK
+    frame.frag_first = 0
+    frame.frag_count = 0
+    frame.frame_len = captured
+    frame.wire_len = original
+    frame.hash = 0
+    frame.vlan_tci = 0
+    frame.vlan_proto = 0
+    frame.ip_summed = 0
+    frame.payload_sum = -1
+    frame.gso_type = 0
+    frame.gso_size = 0
+    frame.gso_segs = 1
+    frame.csum_start = 0
+    frame.csum_offset = 0
+    frame.reason = 0
+    frame.origin = i
 
 
 @kernel
@@ -72,17 +73,17 @@ def carry(source, first, last, target, state, move):
     for i in range(first, last):
         j = i - first
         copy_descriptor(source, i, target, j)
-        target.frag_first[j] = 0
-        target.frag_count[j] = 0
-        target.origin[j] = j
+        target.frames[j].frag_first = 0
+        target.frames[j].frag_count = 0
+        target.frames[j].origin = j
         if move:
-            length = np.int64(source.head_len[i])
-            copy_between(target.pool.mem, at, source.pool.mem, source.head_addr[i], length)
-            target.head_addr[j] = at
+            length = np.int64(source.frames[i].head_len)
+            copy_between(target.pool.mem, at, source.pool.mem, source.frames[i].head_addr, length)
+            target.frames[j].head_addr = at
             at += length
-            length = np.int64(source.option_len[i])
-            copy_between(target.pool.mem, at, source.pool.mem, source.option_addr[i], length)
-            target.option_addr[j] = at
+            length = np.int64(source.frames[i].option_len)
+            copy_between(target.pool.mem, at, source.pool.mem, source.frames[i].option_addr, length)
+            target.frames[j].option_addr = at
             at += length
     state[NEXT] = at
     source.used[FRAMES] = first
@@ -94,7 +95,7 @@ def poll_end(batch, first, last, poll, gap):
     """Index after the last frame of the poll that begins at `first`: `poll` frames, or a pause above `gap` ns."""
     end = min(first + poll, last)
     for i in range(first + 1, end):
-        if batch.timestamp[i] - batch.timestamp[i - 1] > gap:
+        if batch.frames[i].timestamp - batch.frames[i - 1].timestamp > gap:
             return i
     return end
 

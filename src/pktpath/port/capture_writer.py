@@ -47,7 +47,7 @@ class CaptureWriter:
 
     @property
     def format(self) -> str:
-        """"pcap" or "pcapng"."""
+        """What the file is: "pcap" or "pcapng"."""
         return "pcapng" if self._pcapng else "pcap"
 
     @property

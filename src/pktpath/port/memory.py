@@ -22,7 +22,8 @@ def load(
         frames: whole frames, each starting with its link header.
         link: what the first byte belongs to.
         timestamps: nanoseconds, one a frame; 0 without.
-        pool: a pool whose window is large enough; one is made otherwise, with a header chunk a frame.
+        pool: a pool whose window is large enough; one is made otherwise, with header chunks for every
+            frame and for segments of 128 bytes and more, and chunks for copies of segments of 512 and more.
 
     Raises:
         ValueError: the window of the given pool is too small.
@@ -30,7 +31,7 @@ def load(
     """
     total = sum(map(len, frames))
     if pool is None:
-        pool = make_pool(window=total, header=2 * len(frames) + 64, normal=64)
+        pool = make_pool(window=total, header=2 * len(frames) + total // 128 + 64, normal=total // 512 + 64, large=16)
     elif total > pool.base[0]:
         message = f"{total} bytes of frames do not fit into a window of {pool.base[0]}"
         raise ValueError(message)

@@ -60,7 +60,7 @@ def scan_pcap(batch, state, end, record_header, interface):
     mem = batch.pool.mem
     at = state[POSITION]
     n = batch.used[FRAMES]
-    capacity = len(batch.head_addr)
+    capacity = len(batch.frames)
     big = interface.big[0]
     rate = interface.rate[0]
     link = interface.link[0]
@@ -86,11 +86,11 @@ def scan_pcap(batch, state, end, record_header, interface):
             state[ODD] += 1
         ticks = np.uint64(get32(mem, at, big)) * rate + fraction
         new_frame(batch, n, at + record_header, captured, original)
-        batch.ticks[n] = ticks
-        batch.timestamp[n] = ticks_to_ns(ticks, rate, np.int64(0))
-        batch.in_port[n] = 0
-        batch.link[n] = link
-        batch.option_len[n] = 0
+        batch.frames[n].ticks = ticks
+        batch.frames[n].timestamp = ticks_to_ns(ticks, rate, np.int64(0))
+        batch.frames[n].in_port = 0
+        batch.frames[n].link = link
+        batch.frames[n].option_len = 0
         n += 1
         at += record_header + captured
         state[CODE] = FULL

@@ -64,7 +64,7 @@ def scan_pcapng(batch, state, end, big, base, count, interfaces):
     mem = batch.pool.mem
     at = state[POSITION]
     n = batch.used[FRAMES]
-    capacity = len(batch.head_addr)
+    capacity = len(batch.frames)
     while True:
         state[CODE] = MORE
         state[CLAIM] = state[NEED] = MIN_BLOCK
@@ -131,18 +131,18 @@ def _packet(batch, n, mem, at, total, big, base, count, interfaces, state, obsol
         return _bad(state, BAD_ORIGINAL, original)
     new_frame(batch, n, at + PACKET_HEADER, captured, original)
     ticks = np.uint64(get32(mem, at + 12, big)) << np.uint64(32) | np.uint64(get32(mem, at + 16, big))
-    batch.ticks[n] = ticks
-    batch.timestamp[n] = ticks_to_ns(ticks, interfaces.rate[port], interfaces.offset[port])
-    batch.in_port[n] = port
-    batch.link[n] = interfaces.link[port]
+    batch.frames[n].ticks = ticks
+    batch.frames[n].timestamp = ticks_to_ns(ticks, interfaces.rate[port], interfaces.offset[port])
+    batch.frames[n].in_port = port
+    batch.frames[n].link = interfaces.link[port]
     length = options_length(mem, options, at + total - 4, big)
     if length < 0:
         state[ODD] += 1
         length = 0
     elif big:
         turn_options(mem, options, length, big)
-    batch.option_addr[n] = options
-    batch.option_len[n] = length
+    batch.frames[n].option_addr = options
+    batch.frames[n].option_len = length
     return False
 
 
@@ -159,11 +159,11 @@ def _simple_packet(batch, n, mem, at, total, big, base, count, interfaces, state
     if _SIMPLE_HEADER + (captured + 3 & ~3) > total - 4 or original > 0x7FFFFFFF:
         return _bad(state, BAD_ORIGINAL, original)
     new_frame(batch, n, at + _SIMPLE_HEADER, captured, original)
-    batch.ticks[n] = 0
-    batch.timestamp[n] = 0
-    batch.in_port[n] = base
-    batch.link[n] = interfaces.link[base]
-    batch.option_len[n] = 0
+    batch.frames[n].ticks = 0
+    batch.frames[n].timestamp = 0
+    batch.frames[n].in_port = base
+    batch.frames[n].link = interfaces.link[base]
+    batch.frames[n].option_len = 0
     return False
 
 

@@ -11,7 +11,6 @@ from pktpath.wire import ipv4, ipv6
 from pktpath.wire.load import load8, load16, load32, word64
 
 _HALF = np.uint64(32)
-_LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 @inlined
@@ -33,22 +32,27 @@ def swap(total):
 def sum_bytes(mem, at, length):
     """Folded sum of `length` bytes, the first one the upper half of a word.
 
-    Whole words go in the machine's order, their low and high halves in sums of their own.
+    Whole words go in the machine's order into one sum that may wrap, their high halves into another
+    that does not: what the low halves come to follows from both.
     """
-    low = np.uint64(0)
+    whole = np.uint64(0)
     high = np.uint64(0)
     words = length >> 3
     for k in range(words):
         word = word64(mem, at + k * 8)
-        low += word & _LOW_HALF
+        whole += word
         high += word >> _HALF
+    low = whole - (high << _HALF)
     total = swap(fold(np.int64(low) + np.int64(high)))
-    k = words << 3
-    while k + 2 <= length:
-        total += load16(mem, at + k)
-        k += 2
-    if k < length:
-        total += load8(mem, at + k) << 8
+    at += words << 3
+    if length & 4:
+        total += load32(mem, at)
+        at += 4
+    if length & 2:
+        total += load16(mem, at)
+        at += 2
+    if length & 1:
+        total += load8(mem, at) << 8
     return fold(total)
 
 

@@ -62,6 +62,11 @@ if JIT_DISABLED or BOUNDSCHECK:
             mem[target + k] = mem[source + k]
 
     @kernel
+    def copy16(mem, target, source):
+        """Copy sixteen bytes inside one array."""
+        copy_bytes(mem, target, source, 16)
+
+    @kernel
     def copy_between(target_mem, target, mem, source, length):
         """Copy `length` bytes from one array to another."""
         for k in range(length):
@@ -129,6 +134,20 @@ else:
         return types.void(mem, types.int64, types.int64, types.int64), codegen
 
     @intrinsic
+    def copy16(_typing: Any, mem: Any, target: Any, source: Any) -> Any:
+        """Copy sixteen bytes inside one array."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            bytes16 = ir.VectorType(ir.IntType(8), 16).as_pointer()
+            to, origin = (_pointer(context, builder, signature.args[0], args[0], at) for at in args[1:])
+            value = builder.load(builder.bitcast(origin, bytes16))
+            value.align = 1
+            builder.store(value, builder.bitcast(to, bytes16)).align = 1
+            return context.get_dummy_value()
+
+        return types.void(mem, types.int64, types.int64), codegen
+
+    @intrinsic
     def copy_between(_typing: Any, target_mem: Any, target: Any, mem: Any, source: Any, length: Any) -> Any:
         """Copy `length` bytes from one array to another."""
 
@@ -139,6 +158,17 @@ else:
             return context.get_dummy_value()
 
         return types.void(target_mem, types.int64, mem, types.int64, types.int64), codegen
+
+
+@kernel
+def copy_header(mem, target, source, length):
+    """Copy `length` bytes inside one array, 16 at least, without the call that `copy_bytes` costs."""
+    k = 0
+    while k + 16 < length:
+        copy16(mem, target + k, source + k)
+        k += 16
+    # The last step overlaps the one before it rather than run over the end.
+    copy16(mem, target + length - 16, source + length - 16)
 
 
 @kernel

@@ -56,26 +56,27 @@ def parse(batch, first, last):
 @inlined
 def parse_frame(batch, i):
     """Parse frame `i`."""
+    frame = batch.frames[i]
     mem = batch.pool.mem
-    base = batch.head_addr[i]
-    end = np.int64(batch.head_len[i])
-    batch.network[i] = 0
-    batch.protocol[i] = 0
-    batch.transport_offset[i] = 0
-    batch.payload_offset[i] = 0
-    batch.payload_len[i] = 0
-    batch.shape[i] = CUT if batch.wire_len[i] > batch.frame_len[i] else 0
+    base = frame.head_addr
+    end = np.int64(frame.head_len)
+    frame.network = 0
+    frame.protocol = 0
+    frame.transport_offset = 0
+    frame.payload_offset = 0
+    frame.payload_len = 0
+    frame.shape_flags = CUT if frame.wire_len > frame.frame_len else 0
 
-    ethertype, offset = _link_header(mem, base, end, batch.link[i])
+    ethertype, offset = _link_header(mem, base, end, frame.link)
     while ethertype == ethernet.VLAN or ethertype == ethernet.QINQ:
         if offset + ethernet.TAG_LENGTH > end:
-            batch.shape[i] |= MALFORMED
+            frame.shape_flags |= MALFORMED
             ethertype = 0
             break
-        batch.shape[i] |= TAGGED
+        frame.shape_flags |= TAGGED
         ethertype = load16(mem, base + offset + 2)
         offset += ethernet.TAG_LENGTH
-    batch.network_offset[i] = offset
+    frame.network_offset = offset
     if ethertype == ethernet.IPV4:
         _parse_ipv4(batch, i, mem, base, end, offset)
     elif ethertype == ethernet.IPV6:
@@ -132,29 +133,30 @@ def ip_header_sum(mem, at, length):
 
 @inlined
 def _parse_ipv4(batch, i, mem, base, end, offset):
+    frame = batch.frames[i]
     if offset + ipv4.LENGTH > end:
-        batch.shape[i] |= MALFORMED
+        frame.shape_flags |= MALFORMED
         return
     at = base + offset
     version_ihl = load8(mem, at)
     header = (version_ihl & 15) * 4
     if version_ihl >> 4 != 4 or header < ipv4.LENGTH or offset + header > end:
-        batch.shape[i] |= MALFORMED
+        frame.shape_flags |= MALFORMED
         return
-    batch.network[i] = 4
-    batch.protocol[i] = mem[at + ipv4.PROTOCOL]
-    shape = np.int64(batch.shape[i])
+    frame.network = 4
+    frame.protocol = mem[at + ipv4.PROTOCOL]
+    shape = np.int64(frame.shape_flags)
     if header > ipv4.LENGTH:
         shape |= IP_OPTIONS
     if ip_header_sum(mem, at, header) != 0xFFFF:
         shape |= BAD_IP_CHECKSUM
-    present = batch.frame_len[i] - offset
+    present = frame.frame_len - offset
     length = load16(mem, at + ipv4.TOTAL_LENGTH)
     if length == 0:
         shape |= ZERO_LENGTH
-        length = np.int64(batch.wire_len[i]) - offset
+        length = np.int64(frame.wire_len) - offset
     elif length < header:
-        batch.shape[i] = shape | MALFORMED
+        frame.shape_flags = shape | MALFORMED
         return
     if length < present:
         shape |= PADDED
@@ -165,19 +167,20 @@ def _parse_ipv4(batch, i, mem, base, end, offset):
         shape |= RESERVED_BIT
     if fragment & (ipv4.MF | ipv4.OFFSET_MASK):
         shape |= FRAGMENT
-    batch.shape[i] = shape
+    frame.shape_flags = shape
     if fragment & ipv4.OFFSET_MASK == 0:
         _parse_transport(batch, i, mem, base, end, offset + header, offset + length)
 
 
 @inlined
 def _parse_ipv6(batch, i, mem, base, end, offset):
+    frame = batch.frames[i]
     at = base + offset
     if offset + ipv6.LENGTH > end or load8(mem, at) >> 4 != 6:
-        batch.shape[i] |= MALFORMED
+        frame.shape_flags |= MALFORMED
         return
-    batch.network[i] = 6
-    shape = np.int64(batch.shape[i])
+    frame.network = 6
+    shape = np.int64(frame.shape_flags)
     next_header = load8(mem, at + ipv6.NEXT_HEADER)
     length = load16(mem, at + ipv6.PAYLOAD_LENGTH)
     transport = offset + ipv6.LENGTH
@@ -203,19 +206,19 @@ def _parse_ipv6(batch, i, mem, base, end, offset):
         transport += size
         if not first_fragment:
             break
-    batch.protocol[i] = next_header
+    frame.protocol = next_header
     if length == 0 and jumbo > 0:
         shape |= JUMBO
         length = jumbo
-    elif length == 0 and batch.wire_len[i] - offset > ipv6.LENGTH:
+    elif length == 0 and frame.wire_len - offset > ipv6.LENGTH:
         shape |= ZERO_LENGTH
-        length = np.int64(batch.wire_len[i]) - offset - ipv6.LENGTH
-    present = batch.frame_len[i] - offset - ipv6.LENGTH
+        length = np.int64(frame.wire_len) - offset - ipv6.LENGTH
+    present = frame.frame_len - offset - ipv6.LENGTH
     if length < present:
         shape |= PADDED
     elif length > present:
         shape |= CUT
-    batch.shape[i] = shape
+    frame.shape_flags = shape
     if first_fragment and not shape & MALFORMED:
         _parse_transport(batch, i, mem, base, end, transport, offset + ipv6.LENGTH + length)
 
@@ -238,7 +241,7 @@ def _jumbo_length(mem, at, end):
 @inlined
 def _parse_transport(batch, i, mem, base, end, transport, packet_end):
     """Prove a TCP or UDP header; `packet_end` is where the IP packet ends by its own length."""
-    protocol = batch.protocol[i]
+    protocol = batch.frames[i].protocol
     if protocol == tcp.PROTOCOL:
         header = np.int64(tcp.LENGTH)
         if transport + header <= min(end, packet_end):
@@ -248,13 +251,13 @@ def _parse_transport(batch, i, mem, base, end, transport, packet_end):
     else:
         return
     if transport + header > packet_end or (protocol == tcp.PROTOCOL and header < tcp.LENGTH):
-        batch.shape[i] |= MALFORMED
+        batch.frames[i].shape_flags |= MALFORMED
         return
     if transport + header > end:
-        if not batch.shape[i] & CUT:
-            batch.shape[i] |= MALFORMED
+        if not batch.frames[i].shape_flags & CUT:
+            batch.frames[i].shape_flags |= MALFORMED
         return
-    batch.transport_offset[i] = transport
-    batch.payload_offset[i] = transport + header
+    batch.frames[i].transport_offset = transport
+    batch.frames[i].payload_offset = transport + header
     # A jumbo length may lie beyond what the column holds; such a frame is `CUT` anyway.
-    batch.payload_len[i] = min(packet_end - transport - header, np.int64(0x7FFFFFFF))
+    batch.frames[i].payload_len = min(packet_end - transport - header, np.int64(0x7FFFFFFF))

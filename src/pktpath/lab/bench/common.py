@@ -4,7 +4,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Row:
     unit: str
     """`ns/frame` and the like: less is better. `GB/s` and the like: more is better."""
     goal: float | None = None
-    """What `ratio` shall reach."""
+    """What `ratio` shall reach at least."""
     more: dict[str, Any] = field(default_factory=dict)
     """Further figures by name."""
     note: str = ""
@@ -63,6 +63,10 @@ FULL = Effort(turns=11, frames=200_000, capture_bytes=1_000_000_000)
 QUICK = Effort(turns=3, frames=5_000, capture_bytes=20_000_000)
 
 
+Side = Callable[[], float]
+"""Measures once and returns the figure."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """One side's turns."""
@@ -71,7 +75,7 @@ class Timing:
     best: float
 
 
-def take_turns(turns: int, *sides: Callable[[], float]) -> list[Timing]:
+def take_turns(turns: int, *sides: Side) -> list[Timing]:
     """Call each side once to warm up, then all of them `turns` times in turn; return what they measured."""
     for side in sides:
         side()
@@ -106,14 +110,14 @@ def clock_rate() -> float:
 
 if JIT_DISABLED:
 
-    def now(timespec: Any) -> int:
+    def now(timespec):
         """Nanoseconds of the monotonic clock."""
         return time.monotonic_ns()
 
 else:
     from numba import types
 
-    _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+    _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
     _MONOTONIC = time.CLOCK_MONOTONIC
 
     @inlined
@@ -140,3 +144,55 @@ def clock_cost() -> float:
     times = np.zeros(10_001, np.int64)
     _time_nothing(make_timespec(), times)
     return float(np.median(times))
+
+
+# The record: what was measured, on what, as Markdown.
+
+
+def as_markdown(rows: list[Row], *, date: str, peer: str) -> str:
+    """Return a page with the machine and one table."""
+    lines = [
+        "# Results of `pktpath bench`",
+        "",
+        f"{date}; {machine()}; {peer}. One core, one run: pktpath and its peer take turns, medians.",
+        "A ratio above 1 says that pktpath is faster; `make bench` writes this page anew.",
+        "",
+        "| case | pktpath | peer | unit | ratio | goal | more |",
+        "| --- | ---: | ---: | --- | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        goal = "" if row.goal is None else f"{row.goal:g} {'reached' if (row.ratio or 0) >= row.goal else 'missed'}"
+        more = ", ".join(
+            [f"{name} {short(value)}" for name, value in row.more.items() if value is not None] + [row.note] * bool(row.note)
+        )
+        cells = [row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal, more]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def short(value: Any) -> str:
+    """Return a figure with three digits that count, or a dash for none."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else str(value)
+
+
+def machine() -> str:
+    """Return processor, kernel and versions in one line."""
+    import platform
+    from importlib.metadata import version
+
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    rate = clock_rate()
+    clock = f" at {rate:.1f} GHz" if rate else ""
+    parts = [f"{model}{clock}", f"Linux {platform.release()}", f"Python {platform.python_version()}"]
+    return ", ".join([*parts, f"numba {version('numba')}", f"numpy {version('numpy')}"])

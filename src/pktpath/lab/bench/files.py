@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pktpath.errors import Refused
 from pktpath.lab.bench.common import FULL, Effort, Row, take_turns
 from pktpath.lab.bench.traffic import write_capture
 
@@ -65,7 +66,11 @@ def _tools() -> list[_Tool]:
     scapy = [sys.executable, "-c", _SCAPY]
     return [
         _Tool("editcap", lambda i, o: ["editcap", "-F", "pcap", str(i), str(o)], absent("editcap", "wireshark-common")),
-        _Tool("tcprewrite --fixcsum", lambda i, o: ["tcprewrite", "--fixcsum", f"-i{i}", f"-o{o}"], absent("tcprewrite", "tcpreplay")),
+        _Tool(
+            "tcprewrite --fixcsum",
+            lambda i, o: ["tcprewrite", "--fixcsum", f"-i{i}", f"-o{o}"],
+            absent("tcprewrite", "tcpreplay"),
+        ),
         _Tool(
             "Scapy",
             lambda i, o: [*scapy, str(i), str(o)],
@@ -87,7 +92,7 @@ class _Files:
         self._out = directory / "out"
         frames = write_capture(self._wire, effort.capture_bytes)
         write_capture(self._part["coalesce"], effort.capture_bytes // _STEADY_SHARE)
-        self._about = {"input_bytes": self._wire.stat().st_size, "input_frames": frames}
+        self._about: dict[str, float] = {"input_bytes": self._wire.stat().st_size, "input_frames": frames}
         _run(_pktpath("coalesce", self._wire, self._merged))
         _run(_pktpath("coalesce", self._part["coalesce"], self._part["segment"]))
 
@@ -101,8 +106,9 @@ class _Files:
             copy = partial(self._seconds, lambda i, o: ["cp", str(i), str(o)], source, suffix)
             whole, small, copied = take_turns(self._turns, ours, part, copy)
             speed = size / whole.median / 1e6
-            steady = (size - self._part[way].stat().st_size) / max(whole.median - small.median, 1e-9) / 1e6
-            more = self._about | {"seconds": whole.median, "steady MB/s": steady}
+            more = self._about | {"seconds": whole.median}
+            if whole.median > 1.2 * small.median:
+                more["steady MB/s"] = (size - self._part[way].stat().st_size) / (whole.median - small.median) / 1e6
             if way == "segment":
                 more["identical"] = self._gives_back()
             result.append(
@@ -160,4 +166,4 @@ def _run(words: list[str]) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"{' '.join(words[:4])} …: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
-        raise RuntimeError(message)
+        raise Refused(message)

@@ -4,19 +4,16 @@ pktpath keeps every rule of the kernel; DPDK compares fewer fields and leaves th
 merged to the application. DPDK's table is the smallest that holds the burst, which is its best case.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
-from numpy.typing import NDArray
 
-from pktpath.batch import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, FRAGS, FRAMES, Batch, make_batch
+from pktpath.batch import CHECKSUM_NONE, FRAGS, FRAMES, Batch, make_batch
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, clock_cost, clock_rate, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, make_timespec, now, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import as_rows, burst
 from pktpath.offload.flow_hash import hash_frame
-from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, _flush, _receive, make_gro_table
+from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, _flush, make_gro_table
+from pktpath.offload.gro_frame import receive_frame
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.pool import chunk_put
 from pktpath.wire.parse import parse_frame
@@ -40,21 +37,22 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
     for run in range(len(times)):
         if work == VERIFYING:
             for i in range(first, first + size):
-                batch.ip_summed[i] = CHECKSUM_NONE
-                batch.payload_sum[i] = -1
+                batch.frames[i].ip_summed = CHECKSUM_NONE
+                batch.frames[i].payload_sum = -1
         start = now(timespec)
         if work == PARSING:
             for i in range(first, first + size):
                 parse_frame(batch, i)
                 hash_frame(batch, i)
         for i in range(first, first + size):
-            _receive(batch, i, out, table, rules, features, False)
+            # As gro_receive does: an unsigned index is not checked for being negative.
+            receive_frame(batch, np.uint64(i), out, table, rules, features, False)
         _flush(out, table, rules)
         times[run] = now(timespec) - start
         # Who takes the frames gives their chunks back; that is no part of GRO on either side.
         delivered += out.used[FRAMES]
         for j in range(out.used[FRAMES]):
-            chunk_put(out.pool, out.head_chunk[j])
+            chunk_put(out.pool, out.frames[j].head_chunk)
         for row in range(out.used[FRAGS]):
             chunk_put(out.pool, out.frag_chunk[row])
         out.used[FRAMES] = 0
@@ -71,16 +69,14 @@ class _Ours:
     def __init__(self, batch: Batch, size: int, table: GroTable, runs: int, work: int = NOTHING) -> None:
         self.frames_out = 0.0
         self._size, self._runs = size, runs
-        self._call: Callable[[NDArray[np.int64]], int] = partial(
-            _time_bursts, batch, size, make_batch(batch.pool, size, 2 * size), table, RULES[DEFAULT_RULES], int(DEFAULT_FEATURES), work,
-            make_timespec(),
-        )  # fmt: skip
+        out = make_batch(batch.pool, size, 2 * size)
+        self._arguments = (batch, size, out, table, RULES[DEFAULT_RULES], int(DEFAULT_FEATURES), work, make_timespec())
         self._clock = clock_cost()
 
     def __call__(self) -> float:
         """Return nanoseconds a frame."""
         times = np.zeros(self._runs, np.int64)
-        self.frames_out = self._call(times) / self._runs
+        self.frames_out = _time_bursts(*self._arguments, times) / self._runs
         return (float(np.median(times)) - self._clock) / self._size
 
 
@@ -102,7 +98,7 @@ def _compare(peer: Peer | None, missing: str, effort: Effort, flows: int, size: 
     if flows <= _KERNEL_FLOWS:
         tables[", kernel's table"] = make_gro_table(frames=size)
     ours = [_Ours(batch, size, table, runs) for table in tables.values()]
-    sides: list[Callable[[], float]] = [*ours]
+    sides: list[Side] = [*ours]
     theirs = _Theirs(peer, batch, size, runs) if peer else None
     if theirs:
         sides.append(theirs)

@@ -7,7 +7,7 @@ import numpy as np
 from pktpath.batch import FRAGS, FRAMES, make_batch
 from pktpath.features import Feature
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, clock_cost, clock_rate, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, make_timespec, now, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import PAYLOAD, as_rows, super_frame
 from pktpath.offload.gso import gso_segment
@@ -35,7 +35,7 @@ def _time_cuts(batch, out, features, rules, timespec, times):
         times[run] = now(timespec) - start
         segments = out.used[FRAMES]
         for j in range(segments):
-            chunk_put(out.pool, out.head_chunk[j])
+            chunk_put(out.pool, out.frames[j].head_chunk)
         for row in range(out.used[FRAGS]):
             chunk_put(out.pool, out.frag_chunk[row])
         out.used[FRAMES] = 0
@@ -76,7 +76,7 @@ def rows(peer: Peer | None, missing: str, effort: Effort) -> list[Row]:
         (_LINEAR, "full checksums, copied to linear frames", "gso", None),
         (_NO_CHECKSUMS, "checksums left to the port", "gso-headers", None),
     ):
-        others = [partial(theirs, command), copying] if peer else []
+        others: list[Side] = [partial(theirs, command), copying] if peer else []
         timings = take_turns(effort.turns, partial(ours, features), *others)
         mine = timings[0].median
         rate = clock_rate()
