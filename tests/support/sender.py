@@ -86,9 +86,9 @@ def main(folder: Path, big: int) -> None:
     os.write(go[1], b"x")
     os.read(ready[0], 1)
     captures = [
-        subprocess.Popen(["tcpdump", "--immediate-mode", "-U", "-s", "0", "-B", "65536", "-i", "near0", "-w", folder / "sent.pcap", "ip or ip6"], stderr=subprocess.PIPE),
+        subprocess.Popen(["tcpdump", "-U", "-s", "0", "-B", "65536", "-i", "near0", "-w", folder / "sent.pcap", "ip or ip6"], stderr=subprocess.PIPE),
         subprocess.Popen(
-            ["nsenter", "-t", str(child), "-n", "tcpdump", "--immediate-mode", "-U", "-s", "0", "-B", "65536", "-i", "far0", "-w", folder / "received.pcap", "ip or ip6"],
+            ["nsenter", "-t", str(child), "-n", "tcpdump", "-U", "-s", "0", "-B", "65536", "-i", "far0", "-w", folder / "received.pcap", "ip or ip6"],
             stderr=subprocess.PIPE,
         ),
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def main(folder: Path, big: int) -> None:
     time.sleep(0.2)
     for family in ADDRESSES:
         transfer(family, child, 3_000_000)
-    time.sleep(0.5)
+    time.sleep(1.5)  # a block of the ring is handed over after a second; slots that hand over at once cut BIG TCP
     for capture in captures:
         capture.terminate()
         capture.communicate(timeout=20)
