@@ -9,7 +9,6 @@ import numpy as np
 
 from pktpath.batch import (
     CHECKSUM_PARTIAL,
-    CHECKSUM_UNNECESSARY,
     FRAGS,
     FRAMES,
     GSO_TCP_ACCECN,
@@ -21,6 +20,7 @@ from pktpath.batch import (
     copy_descriptor,
 )
 from pktpath.jit import inlined
+from pktpath.offload.gro_match import short_way
 from pktpath.offload.gro_table import NO_EXTENT, NODES, SLOTS, link_slot, unlink_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
@@ -30,12 +30,6 @@ from pktpath.wire.load import copy_bytes, load16, load32, store16
 
 _NONE, _ALONE, _EVICTED = int(Reason.NONE), int(Reason.ALONE), int(Reason.EVICTED)
 _NO_MEMORY = int(Reason.NO_MEMORY)
-UNDECIDED = -1
-"""As `next_id`: no ID word is this."""
-_LONGEST_LINK = 20
-"""`continues` compares link headers in three words of eight bytes that overlap."""
-_REASON = 0xFF << 48
-"""The reason in `kind`: nobody has refused a frame that arrives."""
 MOST = 65536
 """A merged frame stays below this: its length must fit into an IPv4 header (GRO_LEGACY_MAX_SIZE)."""
 
@@ -60,7 +54,7 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.at = at
     # Means nothing for UDP, whose header and at least one byte of payload stand there.
     held.next_seq = (load32(mem, at + batch.frames[i].transport_offset + tcp.SEQUENCE) + payload) & 0xFFFFFFFF
-    held.next_id = UNDECIDED
+    held.next_id = load32(mem, at + batch.frames[i].network_offset + ipv4.ID)
     held.id_step = 0
     held.mss = payload
     held.payload = payload
@@ -68,24 +62,6 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.count = 1
     held.payload_sum = batch.frames[i].payload_sum
     link_slot(table.buckets, table.groups, table.slots, np.int64(slot), bucket, group)
-
-
-@inlined
-def short_way(frame, held, mem):
-    """Return (extent, kind) of the descriptors that `continues` may look at for a held frame, whose own is `frame`.
-
-    Verified TCP behind Ethernet, a tag in the frame or not, or a link header of about that length, without CWR.
-    """
-    transport = held.at + frame.transport_offset
-    if (
-        frame.protocol != tcp.PROTOCOL
-        or frame.ip_summed != CHECKSUM_UNNECESSARY
-        or not ethernet.LENGTH <= frame.network_offset <= _LONGEST_LINK
-        or frame.transport_offset - frame.network_offset != (ipv4.LENGTH if frame.network == 4 else ipv6.LENGTH)
-        or load16(mem, transport + tcp.FLAG_WORD) & tcp.CWR
-    ):
-        return np.int64(NO_EXTENT), np.int64(0)
-    return frame.extent, frame.kind & ~_REASON
 
 
 @inlined
@@ -111,7 +87,7 @@ def own_headers(table, slot, held, pool, headers):
     held.first_node = number
     held.last_node = number
     held.at = target
-    held.extent, held.kind = short_way(table.held.frames[slot], held, pool.mem)
+    held.extent, held.kind, held.mask = short_way(table.held.frames[slot], target, pool.mem)
     table.held.frames[slot].head_addr = target
     table.held.frames[slot].head_len = headers
     table.held.frames[slot].head_chunk = chunk

@@ -23,9 +23,9 @@ SLOT = np.dtype(
     {
         "names": [
             "key", "extent", "kind", "at", "next_seq", "next_id", "id_step", "payload", "room",
-            "layout", "chain", "mss", "count", "last_node", "payload_sum", "first_node", "bucket", "older", "younger",
+            "layout", "chain", "mss", "count", "last_node", "payload_sum", "first_node", "bucket", "older", "younger", "mask",
         ],
-        "formats": ["i8"] * 7 + ["i4"] * 2 + ["i8"] + ["i4"] * 3 + ["u4", "i4", "u4"] + ["i4"] * 3,
+        "formats": ["i8"] * 7 + ["i4"] * 2 + ["i8"] + ["i4"] * 3 + ["u4", "i4", "u4"] + ["i4"] * 4,
         "itemsize": 128,
     }
 )  # fmt: skip

@@ -67,6 +67,14 @@ if JIT_DISABLED or BOUNDSCHECK:
         for k in range(length):
             target_mem[target + k] = mem[source + k]
 
+    @kernel
+    def same_under(mem, a, b, masks, mask, length):
+        """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on."""
+        for k in range(length):
+            if (mem[a + k] ^ mem[b + k]) & masks[mask + k]:
+                return False
+        return True
+
 else:
     from llvmlite import ir
     from numba import types
@@ -139,6 +147,35 @@ else:
             return context.get_dummy_value()
 
         return types.void(target_mem, types.int64, mem, types.int64, types.int64), codegen
+
+    @intrinsic
+    def same_under(_typing: Any, mem: Any, a: Any, b: Any, masks: Any, mask: Any, length: Any) -> Any:
+        """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on.
+
+        Three vectors, the last at the end of the range: nothing behind it is read.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = ir.VectorType(ir.IntType(64), 4)
+
+            def take(argument: int, at: int, offset: Any) -> Any:
+                pointer = _pointer(context, builder, signature.args[argument], args[argument], builder.add(args[at], offset))
+                value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+                value.align = 1
+                return value
+
+            first = ir.Constant(ir.IntType(64), 0)
+            size = ir.Constant(ir.IntType(64), 32)
+            last = builder.sub(args[5], size)
+            middle = builder.select(builder.icmp_signed("<", last, size), last, size)
+            differ = ir.Constant(vector, None)
+            for offset in (first, middle, last):
+                changed = builder.xor(take(0, 1, offset), take(0, 2, offset))
+                differ = builder.or_(differ, builder.and_(changed, take(3, 4, offset)))
+            whole = ir.IntType(256)
+            return builder.icmp_unsigned("==", builder.bitcast(differ, whole), ir.Constant(whole, 0))
+
+        return types.boolean(mem, types.int64, types.int64, masks, types.int64, types.int64), codegen
 
 
 @kernel
