@@ -135,8 +135,8 @@ def check_accounts(arrivals, batch, out, table) -> None:
     """Nothing is lost in the books: counters, chunks, free lists, sums of payload."""
     assert int(table.counts.sum()) == int(out.used[0])
     assert int(table.counts.sum() + table.merged[0]) == len(arrivals)
-    assert list(table.free) == [len(table.slots), len(table.nodes)]
-    assert len(set(table.free_nodes.tolist())) == len(table.nodes)
+    assert list(table.free) == [len(table.slots), len(table.parked.frames)]
+    assert len(set(table.free_parked.tolist())) == len(table.parked.frames)
     assert np.all(table.buckets == -1)
     merged = [i for i in range(int(out.used[0])) if out.frag_count[i]]
     assert int(out.pool.refs.sum()) == len(merged)

@@ -5,15 +5,16 @@ import numpy as np
 from pktpath.batch import CHECKSUM_UNNECESSARY
 from pktpath.jit import inlined
 from pktpath.offload.gro_admit import CANDIDATE, GRO, NOT_HARMLESS, PASSES, admit
+from pktpath.offload.gro_complete import complete, deliver
 from pktpath.offload.gro_match import continues, network_difference, tcp_difference, tcp_finality
-from pktpath.offload.gro_merge import append, complete, deliver, hold, own_headers
-from pktpath.offload.gro_table import HELD, NOBODY, NODES, OLDEST, find
+from pktpath.offload.gro_merge import append, hold, own_headers
+from pktpath.offload.gro_table import HELD, NOBODY, OLDEST, find
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, tcp, udp
 from pktpath.wire.load import load16, store16
 
 _NONE, _FIN, _PSH, _SHORT = int(Reason.NONE), int(Reason.FIN), int(Reason.PSH), int(Reason.SHORT)
-_TOO_BIG, _NO_MEMORY = int(Reason.TOO_BIG), int(Reason.NO_MEMORY)
+_TOO_BIG = int(Reason.TOO_BIG)
 _LONGER, _EVICTED, _TOO_MANY_SEGMENTS = int(Reason.LONGER), int(Reason.EVICTED), int(Reason.TOO_MANY_SEGMENTS)
 
 
@@ -36,8 +37,8 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
     if youngest >= 0 and features & GRO:
         held = table.slots[np.uint64(youngest)]
         payload = np.int64(batch.frames[i].payload_len)
-        if held.room > payload and table.free[NODES] > 0 and continues(batch.frames[i], held, mem):
-            append(batch, i, table.nodes, table.free, table.free_nodes, held, np.int64(batch.frames[i].payload_offset), payload)
+        if held.room > payload and continues(batch.frames[i], held, mem):
+            append(batch, i, held, payload)
             return
     slot = np.int64(NOBODY)
     at = batch.frames[i].head_addr
@@ -72,12 +73,10 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
         if refused == _NONE:
             refused = _difference(held, mem, at, network_offset, transport, protocol, payload_offset, payload, final, rules)
         if refused == _NONE and held.count == 1:
-            refused = own_headers(table, slot, held, batch.pool, payload_offset)
-        if refused == _NONE and table.free[NODES] == 0:
-            refused = _NO_MEMORY
+            refused = own_headers(batch.frames[i], held, batch.pool)
         ended = refused
         if refused == _NONE:
-            append(batch, i, table.nodes, table.free, table.free_nodes, held, payload_offset, payload)
+            append(batch, i, held, payload)
             if protocol == tcp.PROTOCOL and final != _NONE:
                 _take_over_flags(mem, at + transport, held.at + transport)
             ended = _end(held, protocol, payload, final, rules)
@@ -87,7 +86,7 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
         victim = table.groups[group, OLDEST]
         ended = _EVICTED
     if victim >= 0:
-        complete(out, table, victim, ended, rules)
+        complete(batch, out, table, victim, ended, rules)
         if slot >= 0 and refused == _NONE:
             return
     if waits:

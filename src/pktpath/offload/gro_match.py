@@ -13,7 +13,7 @@ from pktpath.jit import inlined
 from pktpath.offload.gro_table import NO_EXTENT
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp
-from pktpath.wire.load import load16, load32, same_under, word32
+from pktpath.wire.load import MOST_AT_ONCE, load16, load32, same_under, word32
 
 _NONE, _EMPTY, _SYN, _RST, _FIN, _PSH, _URG = (
     int(reason) for reason in (Reason.NONE, Reason.EMPTY, Reason.SYN, Reason.RST, Reason.FIN, Reason.PSH, Reason.URG)
@@ -25,8 +25,7 @@ _IP_ID, _LONGER = int(Reason.IP_ID), int(Reason.LONGER)
 
 _REASON = 0xFF << 48
 """The reason in `kind`: nobody has refused a frame that arrives."""
-_MOST_HEADERS = 96
-_MASK_IPV4, _MASK_IPV6 = _MOST_HEADERS, 3 * _MOST_HEADERS
+_MASK_IPV4, _MASK_IPV6 = MOST_AT_ONCE, 3 * MOST_AT_ONCE
 
 
 def _masks() -> NDArray[np.uint8]:
@@ -35,7 +34,7 @@ def _masks() -> NDArray[np.uint8]:
     An IP header starts at `_MASK_IPV4` or `_MASK_IPV6`, the link header lies before it. The ID word
     and the sequence number are looked at by themselves; the checksums were right.
     """
-    masks = np.full(4 * _MOST_HEADERS, 0xFF, np.uint8)
+    masks = np.full(4 * MOST_AT_ONCE, 0xFF, np.uint8)
     for start, length in ((_MASK_IPV4, ipv4.LENGTH), (_MASK_IPV6, ipv6.LENGTH)):
         masks[start + length + tcp.SEQUENCE : start + length + tcp.ACKNOWLEDGMENT] = 0
         masks[start + length + tcp.CHECKSUM : start + length + tcp.URGENT] = 0
@@ -125,7 +124,7 @@ def short_way(frame, at, mem):
         frame.protocol != tcp.PROTOCOL
         or frame.ip_summed != CHECKSUM_UNNECESSARY
         or ip_length != (ipv4.LENGTH if frame.network == 4 else ipv6.LENGTH)
-        or frame.payload_offset > _MOST_HEADERS
+        or frame.payload_offset > MOST_AT_ONCE
         or frame.tag != 0
         or load16(mem, at + frame.transport_offset + tcp.FLAG_WORD) & tcp.CWR
     ):

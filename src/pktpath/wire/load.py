@@ -15,6 +15,10 @@ import numpy as np
 from pktpath.jit import BOUNDSCHECK, JIT_DISABLED, kernel
 
 
+MOST_AT_ONCE = 96
+"""Bytes that `copy_at_once` and `same_under` can take, the least are 32."""
+
+
 @kernel
 def load8(mem, at):
     """One byte as a signed 64-bit integer, wide enough to shift and add."""
@@ -66,6 +70,11 @@ if JIT_DISABLED or BOUNDSCHECK:
         """Copy `length` bytes from one array to another."""
         for k in range(length):
             target_mem[target + k] = mem[source + k]
+
+    @kernel
+    def copy_at_once(mem, target, source, length):
+        """Copy 32 to 96 bytes inside one array; the ranges do not overlap."""
+        copy_bytes(mem, target, source, length)
 
     @kernel
     def same_under(mem, a, b, masks, mask, length):
@@ -148,28 +157,52 @@ else:
 
         return types.void(target_mem, types.int64, mem, types.int64, types.int64), codegen
 
+    _VECTOR = ir.VectorType(ir.IntType(64), 4)
+
+    def _three_places(builder: Any, length: Any) -> tuple[Any, Any, Any]:
+        """Where three vectors start that cover 32 to 96 bytes and nothing behind them."""
+        size = ir.Constant(ir.IntType(64), 32)
+        last = builder.sub(length, size)
+        middle = builder.select(builder.icmp_signed("<", last, size), last, size)
+        return ir.Constant(ir.IntType(64), 0), middle, last
+
+    def _vector_at(context: Any, builder: Any, mem_type: Any, mem: Any, at: Any) -> Any:
+        return builder.bitcast(_pointer(context, builder, mem_type, mem, at), _VECTOR.as_pointer())
+
+    @intrinsic
+    def copy_at_once(_typing: Any, mem: Any, target: Any, source: Any, length: Any) -> Any:
+        """Copy 32 to 96 bytes inside one array; the ranges do not overlap."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = []
+            places = _three_places(builder, args[3])
+            for place in places:
+                at = builder.add(args[2], place)
+                values.append(builder.load(_vector_at(context, builder, signature.args[0], args[0], at)))
+                values[-1].align = 1
+            for place, value in zip(places, values, strict=True):
+                at = builder.add(args[1], place)
+                builder.store(value, _vector_at(context, builder, signature.args[0], args[0], at)).align = 1
+            return context.get_dummy_value()
+
+        return types.void(mem, types.int64, types.int64, types.int64), codegen
+
     @intrinsic
     def same_under(_typing: Any, mem: Any, a: Any, b: Any, masks: Any, mask: Any, length: Any) -> Any:
         """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on.
 
-        Three vectors, the last at the end of the range: nothing behind it is read.
+        The last of three vectors ends with the range: nothing behind it is read.
         """
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            vector = ir.VectorType(ir.IntType(64), 4)
-
             def take(argument: int, at: int, offset: Any) -> Any:
-                pointer = _pointer(context, builder, signature.args[argument], args[argument], builder.add(args[at], offset))
-                value = builder.load(builder.bitcast(pointer, vector.as_pointer()))
+                place = builder.add(args[at], offset)
+                value = builder.load(_vector_at(context, builder, signature.args[argument], args[argument], place))
                 value.align = 1
                 return value
 
-            first = ir.Constant(ir.IntType(64), 0)
-            size = ir.Constant(ir.IntType(64), 32)
-            last = builder.sub(args[5], size)
-            middle = builder.select(builder.icmp_signed("<", last, size), last, size)
-            differ = ir.Constant(vector, None)
-            for offset in (first, middle, last):
+            differ = ir.Constant(_VECTOR, None)
+            for offset in _three_places(builder, args[5]):
                 changed = builder.xor(take(0, 1, offset), take(0, 2, offset))
                 differ = builder.or_(differ, builder.and_(changed, take(3, 4, offset)))
             whole = ir.IntType(256)
