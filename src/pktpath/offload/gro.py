@@ -18,7 +18,7 @@ from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.flow_hash import flow_hash
 from pktpath.offload.gro_complete import complete_all, park_all
-from pktpath.offload.gro_frame import receive_frame
+from pktpath.offload.gro_frame import receive_frames
 from pktpath.offload.gro_table import HELD, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 
@@ -51,8 +51,7 @@ def gro_receive(batch, first, last, out, table, rules, features, trust_partial):
     held before, and as many fragment rows as frames and fragments together. `features` is the
     number of a `Feature` value; with `trust_partial` a checksum left to the device counts as right.
     """
-    for i in range(first, last):
-        receive_frame(batch, i, out, table, rules, features, trust_partial)
+    receive_frames(batch, first, last, out, table, rules, features, trust_partial)
     park_all(batch, out, table, rules)
 
 
@@ -71,22 +70,20 @@ def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_tim
     the one before it, and with the batch: the reader lets a batch end where a poll does.
     `out_poll` (at least as long as `out` has descriptors) gets the number of the poll that delivered each frame.
     """
-    taken = 0
+    count = batch.used[FRAMES]
+    first = 0
     number = 0
-    for i in range(batch.used[FRAMES]):
-        if taken == poll or (taken > 0 and batch.frames[i].timestamp - batch.frames[i - 1].timestamp > flush_timeout_ns):
-            before = out.used[FRAMES]
-            complete_all(batch, out, table, rules)
-            out_poll[before : out.used[FRAMES]] = number
-            taken = 0
-            number += 1
+    while first < count:
+        last = first + 1
+        end = min(count - first, poll) + first
+        while last < end and batch.frames[last].timestamp - batch.frames[last - 1].timestamp <= flush_timeout_ns:
+            last += 1
         before = out.used[FRAMES]
-        receive_frame(batch, i, out, table, rules, features, trust_partial)
+        receive_frames(batch, first, last, out, table, rules, features, trust_partial)
+        complete_all(batch, out, table, rules)
         out_poll[before : out.used[FRAMES]] = number
-        taken += 1
-    before = out.used[FRAMES]
-    complete_all(batch, out, table, rules)
-    out_poll[before : out.used[FRAMES]] = number
+        first = last
+        number += 1
     batch.used[FRAMES] = 0
     batch.used[FRAGS] = 0
 

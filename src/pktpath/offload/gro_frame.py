@@ -1,4 +1,4 @@
-"""One frame through GRO (`dev_gro_receive`): find its flow, merge it or complete what it ends, hold it or pass it on."""
+"""Frames through GRO (`dev_gro_receive`): find its flow, merge it or complete what it ends, hold it or pass it on."""
 
 import numpy as np
 
@@ -29,17 +29,42 @@ def _identity(batch, i, protocol, network_offset, transport):
 
 
 @inlined
-def receive_frame(batch, index, out, table, rules, features, trust_partial):
-    """Take frame `index` of a batch; append what is delivered to `out`."""
-    i = np.uint64(index)  # numba does not look whether an unsigned index is negative
+def receive_frames(batch, first, last, out, table, rules, features, trust_partial):
+    """Take frames `first` to `last` (excluded) of a batch; append what is delivered to `out`."""
+    i = np.uint64(first)  # numba does not look whether an unsigned index is negative
+    end = np.uint64(last)
+    while i < end:
+        if features & GRO:
+            i = _continue_trains(batch, i, end, table.buckets, table.bucket_mask, table.slots)
+        if i < end:
+            _receive_frame(batch, i, out, table, rules, features, trust_partial)
+            i += np.uint64(1)
+
+
+@inlined
+def _continue_trains(batch, i, end, buckets, bucket_mask, slots):
+    """Append frames from `i` on to those held as long as each one continues one; return the first that does not, or `end`.
+
+    A small loop of its own, so that all it needs stays in registers.
+    """
     mem = batch.pool.mem
-    youngest = table.buckets[np.int64(batch.frames[i].hash) & table.bucket_mask]
-    if youngest >= 0 and features & GRO:
-        held = table.slots[np.uint64(youngest)]
-        payload = np.int64(batch.frames[i].payload_len)
-        if held.room > payload and continues(batch.frames[i], held, mem):
-            append(batch, i, held, payload)
-            return
+    while i < end:
+        frame = batch.frames[i]
+        youngest = buckets[np.uint64(np.int64(frame.hash) & bucket_mask)]
+        if youngest < 0:
+            break
+        held = slots[np.uint64(youngest)]
+        payload = np.int64(frame.payload_len)
+        if held.room <= payload or not continues(frame, held, mem):
+            break
+        append(batch, i, held, payload)
+        i += np.uint64(1)
+    return i
+
+
+@inlined
+def _receive_frame(batch, i, out, table, rules, features, trust_partial):
+    mem = batch.pool.mem
     slot = np.int64(NOBODY)
     at = batch.frames[i].head_addr
     network_offset = np.int64(batch.frames[i].network_offset)

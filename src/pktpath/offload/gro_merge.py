@@ -13,12 +13,11 @@ from pktpath.offload.gro_table import NO_EXTENT, NOBODY, SLOTS, link_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
 from pktpath.wire import ethernet, ipv4, link, tcp
-from pktpath.wire.checksum import swap
 from pktpath.wire.load import MOST_AT_ONCE, copy_at_once, copy_bytes, load32
 
 _NONE, _NO_MEMORY = int(Reason.NONE), int(Reason.NO_MEMORY)
-_UNKNOWN = -(1 << 40)
-"""As a part of `payload_sum`: no segments together make up for it."""
+_UNKNOWN = -(1 << 36)
+"""As a part of `payload_sum`: neither do all other segments make up for it, nor do all together overflow."""
 _MOST = 65536
 """A merged frame stays below this: its length must fit into an IPv4 header (GRO_LEGACY_MAX_SIZE)."""
 
@@ -89,11 +88,9 @@ def append(batch, i, held, payload):
     else:
         batch.follower[np.uint64(held.last)] = i
     held.last = i
-    part = np.int64(batch.frames[i].payload_sum)
-    # Each segment so far is of one length.
-    if held.mss & held.count & 1 and part >= 0:
-        part = swap(part)
-    held.payload_sum += _part(part)
+    # Each segment so far is of one length; a sum that starts at an odd offset counts 256 times.
+    odd = np.int64(held.mss & held.count & 1)
+    held.payload_sum += _part(np.int64(batch.frames[i].payload_sum)) << odd * 8
     held.room -= payload
     held.next_seq = (np.int64(held.next_seq) + payload) & 0xFFFFFFFF
     held.next_id = (np.int64(held.next_id) + np.int64(held.id_step)) & 0xFFFFFFFF
