@@ -18,7 +18,7 @@ from pktpath.batch import (
     copy_descriptor,
 )
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import HELD, NOBODY, OLDEST, PARKED, SLOTS, YOUNGEST, unlink_slot
+from pktpath.offload.gro_table import HELD, NO_EXTENT, NOBODY, OLDEST, PARKED, SLOTS, YOUNGEST, unlink_slot
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp, udp
 from pktpath.wire.checksum import fold, pseudo_sum
@@ -159,6 +159,7 @@ def _park(batch, table, held):
         held.parked_count += 1
         i = np.uint64(batch.follower[i])
     held.last = NOBODY
+    held.extent = NO_EXTENT
 
 
 @inlined

@@ -7,7 +7,7 @@ from pktpath.jit import inlined
 from pktpath.offload.gro_admit import CANDIDATE, GRO, NOT_HARMLESS, PASSES, admit
 from pktpath.offload.gro_complete import complete, deliver
 from pktpath.offload.gro_match import continues, network_difference, tcp_difference, tcp_finality
-from pktpath.offload.gro_merge import append, hold, own_headers
+from pktpath.offload.gro_merge import append, hold, own_headers, rejoin
 from pktpath.offload.gro_table import HELD, NOBODY, OLDEST, find
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, tcp, udp
@@ -101,6 +101,8 @@ def _receive_frame(batch, i, out, table, rules, features, trust_partial):
             refused = own_headers(batch.frames[i], held, batch.pool)
         ended = refused
         if refused == _NONE:
+            if held.last == NOBODY:
+                rejoin(batch, i, held)
             append(batch, i, held, payload)
             if protocol == tcp.PROTOCOL and final != _NONE:
                 _take_over_flags(mem, at + transport, held.at + transport)

@@ -9,11 +9,11 @@ import numpy as np
 
 from pktpath.jit import inlined
 from pktpath.offload.gro_match import short_way
-from pktpath.offload.gro_table import NO_EXTENT, NOBODY, SLOTS, link_slot
+from pktpath.offload.gro_table import NO_EXTENT, SLOTS, link_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
 from pktpath.wire import ethernet, ipv4, link, tcp
-from pktpath.wire.load import MOST_AT_ONCE, copy_at_once, copy_bytes, load32
+from pktpath.wire.load import LEAST_AT_ONCE, MOST_AT_ONCE, copy_at_once, copy_bytes, load32
 
 _NONE, _NO_MEMORY = int(Reason.NONE), int(Reason.NO_MEMORY)
 _UNKNOWN = -(1 << 36)
@@ -67,26 +67,28 @@ def own_headers(frame, held, pool):
     if chunk == NO_CHUNK:
         return _NO_MEMORY
     target = chunk_address(pool, chunk) + HEADROOM
-    extent, kind, mask = short_way(frame, held.at, pool.mem)
-    if extent != NO_EXTENT and headers <= MOST_AT_ONCE:
+    if LEAST_AT_ONCE <= headers <= MOST_AT_ONCE:
         copy_at_once(pool.mem, target, held.at, headers)
     else:
         copy_bytes(pool.mem, target, held.at, headers)
     held.at = target
     held.chunk = chunk
-    held.extent = extent
-    held.kind = kind
-    held.mask = mask
+    held.extent, held.kind, held.mask = short_way(frame, target, pool.mem)
     return _NONE
 
 
 @inlined
+def rejoin(batch, i, held):
+    """Before the first merge in a call, with frame `i`, into a held one of which all is parked."""
+    held.first = i
+    held.last = i
+    held.extent, held.kind, held.mask = short_way(batch.frames[i], held.at, batch.pool.mem)
+
+
+@inlined
 def append(batch, i, held, payload):
-    """Append the payload of frame `i` to a held frame with headers of its own."""
-    if held.last == NOBODY:
-        held.first = i
-    else:
-        batch.follower[np.uint64(held.last)] = i
+    """Append the payload of frame `i` to a held frame with headers of its own and a last segment in this batch."""
+    batch.follower[np.uint64(held.last)] = i
     held.last = i
     # Each segment so far is of one length; a sum that starts at an odd offset counts 256 times.
     odd = np.int64(held.mss & held.count & 1)

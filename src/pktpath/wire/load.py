@@ -14,9 +14,8 @@ import numpy as np
 
 from pktpath.jit import BOUNDSCHECK, JIT_DISABLED, kernel
 
-
-MOST_AT_ONCE = 96
-"""Bytes that `copy_at_once` and `same_under` can take, the least are 32."""
+LEAST_AT_ONCE, MOST_AT_ONCE = 32, 96
+"""How many bytes `copy_at_once` and `same_under` can take."""
 
 
 @kernel
@@ -79,10 +78,10 @@ if JIT_DISABLED or BOUNDSCHECK:
     @kernel
     def same_under(mem, a, b, masks, mask, length):
         """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on."""
+        differ = 0
         for k in range(length):
-            if (mem[a + k] ^ mem[b + k]) & masks[mask + k]:
-                return False
-        return True
+            differ |= (mem[a + k] ^ mem[b + k]) & masks[mask + k]
+        return differ == 0
 
 else:
     from llvmlite import ir
