@@ -62,8 +62,9 @@ def complete_all(batch, out, table, rules):
     for group in range(table.group_mask + 1):
         slot = table.groups[group, OLDEST]
         while slot >= 0:
-            younger = np.int64(table.slots[slot].younger)
-            table.buckets[table.slots[slot].bucket] = NOBODY
+            held = table.slots[np.uint64(slot)]
+            younger = np.int64(held.younger)
+            table.buckets[np.uint64(held.bucket)] = NOBODY
             _leave(batch, out, table, slot, np.int64(_NONE), rules)
             slot = younger
         table.groups[group, OLDEST] = NOBODY
@@ -92,7 +93,7 @@ def _leave(batch, out, table, slot, why, rules):
         rows = _write_ranges(table.parked, held.parked, parked, headers, held.mss, out, row)
         rows = _write_ranges(batch, held.first, count - parked, headers, held.mss, out, rows)
         # All are of one length but the last.
-        out.frag_len[rows - 1] = np.int64(held.limit) - held.room - (count - 1) * held.mss
+        out.frag_len[np.uint64(rows - 1)] = np.int64(held.limit) - held.room - (count - 1) * held.mss
         out.used[FRAGS] = rows
         to.frag_count = count
         to.head_addr = held.at
@@ -105,11 +106,12 @@ def _leave(batch, out, table, slot, why, rules):
     elif why != _EVICTED:
         reason = np.int64(_ALONE)
     to.reason = reason
-    table.counts[reason] += 1
+    table.counts[np.uint64(reason)] += 1
     if parked > 0:
         _free_parked(table, held.parked, parked)
-    table.free_slots[table.free[SLOTS]] = slot
-    table.free[SLOTS] += 1
+    left = table.free[SLOTS]
+    table.free_slots[np.uint64(left)] = slot
+    table.free[SLOTS] = left + 1
 
 
 @inlined

@@ -109,8 +109,8 @@ def _receive_frame(batch, i, out, table, rules, features, trust_partial):
             ended = _end(held, protocol, payload, final, rules)
             if ended == _NONE:
                 return
-    elif waits and table.groups[group, HELD] >= table.depth:
-        victim = table.groups[group, OLDEST]
+    elif waits and table.groups[np.uint64(group), HELD] >= table.depth:
+        victim = table.groups[np.uint64(group), OLDEST]
         ended = _EVICTED
     if victim >= 0:
         complete(batch, out, table, victim, ended, rules)

@@ -29,7 +29,7 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     mem = batch.pool.mem
     left = table.free[SLOTS] - 1
     table.free[SLOTS] = left
-    slot = np.uint64(table.free_slots[left])
+    slot = np.uint64(table.free_slots[np.uint64(left)])
     held = table.slots[slot]
     at = frame.head_addr
     payload = np.int64(frame.payload_len)
@@ -53,7 +53,7 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.last = i
     held.parked_count = 0
     held.reason = reason
-    link_slot(table.buckets, table.groups, table.slots, np.int64(slot), bucket, group)
+    link_slot(table.buckets, table.groups, table.slots, slot, np.uint64(bucket), np.uint64(group))
 
 
 @inlined

@@ -139,7 +139,7 @@ def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport
     """
     slot = buckets[np.uint64(bucket)]
     while slot >= 0:
-        held = slots[slot]
+        held = slots[np.uint64(slot)]
         if held.key == key and held.layout == layout and _same_flow(mem, at, held.at, network_offset, transport_offset):
             return slot
         slot = np.int64(held.chain)
@@ -185,20 +185,21 @@ def _same_words(mem, a, b, length):
 
 @inlined
 def link_slot(buckets, groups, slots, slot, bucket, group):
-    """Make a slot the youngest of its chain and of its group."""
+    """Make a slot the youngest of its chain and of its group; the three numbers are unsigned."""
     held = slots[slot]
     held.bucket = bucket
     held.chain = buckets[bucket]
     buckets[bucket] = slot
-    older = groups[group, YOUNGEST]
+    order = groups[group]
+    older = order[YOUNGEST]
     held.older = older
     held.younger = NOBODY
     if older >= 0:
-        slots[older].younger = slot
+        slots[np.uint64(older)].younger = slot
     else:
-        groups[group, OLDEST] = slot
-    groups[group, YOUNGEST] = slot
-    groups[group, HELD] += 1
+        order[OLDEST] = slot
+    order[YOUNGEST] = slot
+    order[HELD] += 1
 
 
 @inlined
