@@ -135,8 +135,8 @@ def check_accounts(arrivals, batch, out, table) -> None:
     """Nothing is lost in the books: counters, chunks, free lists, sums of payload."""
     assert int(table.counts.sum()) == int(out.used[0])
     assert int(table.counts.sum() + table.merged[0]) == len(arrivals)
-    assert list(table.free) == [len(table.slots), len(table.nodes)]
-    assert len(set(table.free_nodes.tolist())) == len(table.nodes)
+    assert list(table.free) == [len(table.slots), len(table.parked.frames)]
+    assert len(set(table.free_parked.tolist())) == len(table.parked.frames)
     assert np.all(table.buckets == -1)
     merged = [i for i in range(int(out.used[0])) if out.frag_count[i]]
     assert int(out.pool.refs.sum()) == len(merged)
@@ -144,7 +144,9 @@ def check_accounts(arrivals, batch, out, table) -> None:
         known = int(out.payload_sum[i])
         if known >= 0:
             payload = frame_bytes(out, i)[int(out.payload_offset[i]) :]
-            assert known % 0xFFFF == sum(struct.unpack(f"!{(len(payload) + 1) // 2}H", payload + bytes(len(payload) & 1))) % 0xFFFF
+            assert (
+                known % 0xFFFF == sum(struct.unpack(f"!{(len(payload) + 1) // 2}H", payload + bytes(len(payload) & 1))) % 0xFFFF
+            )
 
 
 @pytest.mark.parametrize("version", RULES)
@@ -207,6 +209,54 @@ def test_a_held_frame_outlives_its_batch() -> None:
     assert out.used[0] == 0
     gro_flush(out, table, rules)
     assert frame_bytes(out, 0).endswith(b"y" * 10 + b"z" * 10)
+
+
+@pytest.mark.parametrize("unlimited", [False, True], ids=["kernel", "unlimited"])
+def test_what_is_held_needs_its_batch_no_more(unlimited: bool) -> None:
+    """Calls of any length, the descriptors and links of each destroyed behind it, deliver what one call does."""
+    rules = RULES["6.18"]
+    for seed in range(120):
+        arrivals = hostile_arrivals(seed, 40)
+        _, expected = both(arrivals, "6.18", unlimited=unlimited, udp=True, trust=False)
+        batch = batch_of(arrivals)
+        count = len(arrivals)
+        out = make_batch(batch.pool, count, count)
+        table = make_gro_table(depth=UNLIMITED, frames=count) if unlimited else make_gro_table(frames=count)
+        rng = random.Random(seed)
+        first = 0
+        while first < count:
+            last = min(first + rng.randrange(1, 12), count)
+            gro_receive(batch, first, last, out, table, rules, int(DEFAULT_FEATURES), False)
+            batch.frames[first:last] = np.zeros(1, batch.frames.dtype)
+            batch.follower[:] = rng.randrange(count)
+            first = last
+        gro_flush(out, table, rules)
+        assert told(out) == expected, f"seed {seed}"
+        check_accounts(arrivals, batch, out, table)
+
+
+def test_a_table_too_small_for_what_stays_held_delivers_it() -> None:
+    batch = load([Packet(payload=b"y" * 10, seq=100 + 10 * k).frame() for k in range(4)])
+    out = make_batch(batch.pool, 4, 4)
+    table = make_gro_table(frames=3)
+    rules = RULES["6.18"]
+    gro_receive(batch, 0, 2, out, table, rules, int(DEFAULT_FEATURES), False)
+    assert out.used[0] == 0
+    gro_receive(batch, 2, 4, out, table, rules, int(DEFAULT_FEATURES), False)
+    assert [int(segs) for segs in out.gso_segs[: out.used[0]]] == [4]
+    assert Reason(out.reason[0]) == Reason.NO_MEMORY
+    assert list(table.free) == [len(table.slots), 3]
+
+
+def test_a_tag_beside_the_frame_is_looked_at_on_the_short_way() -> None:
+    """Segments with a tag that the port took out, then one without it in the same sequence and with the same hash."""
+    tags = [(0x8100, 5), (0x8100, 5), None, (0x8100, 5)]
+    arrivals = []
+    for k, tag in enumerate(tags):
+        arrivals.append(Arrival(Packet(payload=b"y" * 10, seq=100 + 10 * k, id=7 + k).frame(), checked="good"))
+        arrivals[-1].tag = tag
+    ours, theirs = both(arrivals, "6.18", unlimited=True, udp=True, trust=False)
+    assert ours == theirs
 
 
 def test_gro_off_passes_everything() -> None:

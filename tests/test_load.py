@@ -36,6 +36,37 @@ def copy(mem, target, source, length):
     load.copy_bytes(mem, target, source, length)
 
 
+@kernel
+def at_once(mem, target, source, length):
+    load.copy_at_once(mem, target, source, length)
+
+
+@kernel
+def under(mem, a, b, masks, mask, length):
+    return load.same_under(mem, a, b, masks, mask, length)
+
+
+@given(st.binary(min_size=96, max_size=96), st.integers(32, 96))
+def test_copy_at_once(data, length):
+    mem = np.frombuffer(data + b"\xee" * 98, np.uint8).copy()
+    at_once(mem, 97, 96 - length, length)
+    assert mem.tobytes() == data + b"\xee" + data[96 - length :] + b"\xee" * (97 - length)
+
+
+@given(st.integers(32, 96), st.lists(st.tuples(st.integers(0, 95), st.integers(0, 7)), max_size=3), st.data())
+def test_same_under(length, flips, data):
+    first = data.draw(st.binary(min_size=96, max_size=96))
+    second = bytearray(first)
+    masks = bytearray(b"\xff" * 97)
+    for at, bit in flips:
+        second[at] ^= 1 << bit
+        if data.draw(st.booleans()):
+            masks[1 + at] ^= 1 << bit
+    mem = np.frombuffer(first + bytes(second), np.uint8)
+    differ = any((first[k] ^ second[k]) & masks[1 + k] for k in range(length))
+    assert under(mem, 0, 96, np.frombuffer(bytes(masks), np.uint8), 1, length) is not differ
+
+
 @given(ROOM, st.integers(0, 8))
 def test_loads(data, at):
     mem, out = np.frombuffer(data, np.uint8), np.zeros(4, np.int64)

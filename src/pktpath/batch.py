@@ -111,6 +111,8 @@ class Batch(NamedTuple):
     """(2,) descriptors and fragments in use: `used[FRAMES]`, `used[FRAGS]`."""
     frames: Any
     """(capacity,) descriptors: records of type `DESCRIPTOR`."""
+    follower: NDArray[np.int32]
+    """(capacity,) for the stage that works on the batch: another frame of it, so that frames form lists."""
     frag_addr: NDArray[np.int64]
     """(fragments,) address of each fragment in `pool.mem`."""
     frag_len: NDArray[np.int32]
@@ -135,6 +137,7 @@ def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = N
         pool=pool,
         used=np.zeros(2, np.int64),
         frames=_aligned(capacity).view(np.recarray),
+        follower=np.zeros(capacity, np.int32),
         frag_addr=np.zeros(rows, np.int64),
         frag_len=np.zeros(rows, np.int32),
         frag_chunk=np.zeros(rows, np.int32),

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
 from pktpath.features import Feature
-from pktpath.jit import inlined, kernel
+from pktpath.jit import kernel
 from pktpath.offload.flow_hash import flow_hash
-from pktpath.offload.gro_frame import receive_frame
-from pktpath.offload.gro_merge import complete
-from pktpath.offload.gro_table import HELD, OLDEST, UNLIMITED, GroTable, make_gro_table
-from pktpath.offload.reason import Reason
+from pktpath.offload.gro_complete import complete_all, park_all
+from pktpath.offload.gro_frame import receive_frames
+from pktpath.offload.gro_table import HELD, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 
 __all__ = [
@@ -37,18 +36,10 @@ __all__ = [
     "poll_numbers",
 ]
 
-_NONE = int(Reason.NONE)
-
 POLL, FLUSH_TIMEOUT_NS = 64, 100_000
 """Where a capture's polls end: after the frames of one NAPI weight, or at a gap."""
+_NO_GAP = np.iinfo(np.int64).max
 DEFAULT_FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
-
-
-@inlined
-def _flush(out, table, rules):
-    for group in range(table.group_mask + 1):
-        while table.groups[group, HELD] > 0:
-            complete(out, table, table.groups[group, OLDEST], np.int64(_NONE), rules)
 
 
 @kernel
@@ -60,14 +51,15 @@ def gro_receive(batch, first, last, out, table, rules, features, trust_partial):
     held before, and as many fragment rows as frames and fragments together. `features` is the
     number of a `Feature` value; with `trust_partial` a checksum left to the device counts as right.
     """
-    for i in range(first, last):
-        receive_frame(batch, i, out, table, rules, features, trust_partial)
+    receive_frames(batch, first, last, out, table, rules, features, trust_partial)
+    park_all(batch, out, table, rules)
 
 
 @kernel
 def gro_flush(out, table, rules):
     """End a poll: complete all that is held, bucket after bucket, in each the oldest first."""
-    _flush(out, table, rules)
+    # Between two calls all is parked, and no frame is looked for in a batch.
+    complete_all(table.parked, out, table, rules)
 
 
 @kernel
@@ -78,22 +70,20 @@ def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_tim
     the one before it, and with the batch: the reader lets a batch end where a poll does.
     `out_poll` (at least as long as `out` has descriptors) gets the number of the poll that delivered each frame.
     """
-    taken = 0
+    count = batch.used[FRAMES]
+    first = 0
     number = 0
-    for i in range(batch.used[FRAMES]):
-        if taken == poll or (taken > 0 and batch.frames[i].timestamp - batch.frames[i - 1].timestamp > flush_timeout_ns):
-            before = out.used[FRAMES]
-            _flush(out, table, rules)
-            out_poll[before : out.used[FRAMES]] = number
-            taken = 0
-            number += 1
+    while first < count:
+        last = first + 1
+        end = min(count - first, poll) + first
+        while last < end and batch.frames[last].timestamp - batch.frames[last - 1].timestamp <= flush_timeout_ns:
+            last += 1
         before = out.used[FRAMES]
-        receive_frame(batch, i, out, table, rules, features, trust_partial)
+        receive_frames(batch, first, last, out, table, rules, features, trust_partial)
+        complete_all(batch, out, table, rules)
         out_poll[before : out.used[FRAMES]] = number
-        taken += 1
-    before = out.used[FRAMES]
-    _flush(out, table, rules)
-    out_poll[before : out.used[FRAMES]] = number
+        first = last
+        number += 1
     batch.used[FRAMES] = 0
     batch.used[FRAGS] = 0
 
@@ -122,12 +112,10 @@ def gro(
     if table is None:
         table = make_gro_table(depth=UNLIMITED, frames=max(count, 1)) if unlimited else make_gro_table(frames=max(count, 1))
     held = int(table.groups[:, HELD].sum())
-    out = make_batch(batch.pool, max(count + held, 1), count + rows + len(table.nodes))
+    out = make_batch(batch.pool, max(count + held, 1), count + rows + len(table.parked.frames))
     if unlimited and not batch.hash[:count].any():
         flow_hash(batch, 0, count)
-    gro_receive(batch, 0, count, out, table, rules, int(features), trust_partial)
-    batch.used[:] = 0
-    gro_flush(out, table, rules)
+    gro_polls(batch, out, table, rules, int(features), trust_partial, count, _NO_GAP, poll_numbers(out))
     return out
 
 

@@ -1,19 +1,20 @@
-"""One frame through GRO (`dev_gro_receive`): find its flow, merge it or complete what it ends, hold it or pass it on."""
+"""Frames through GRO (`dev_gro_receive`): find its flow, merge it or complete what it ends, hold it or pass it on."""
 
 import numpy as np
 
 from pktpath.batch import CHECKSUM_UNNECESSARY
 from pktpath.jit import inlined
 from pktpath.offload.gro_admit import CANDIDATE, GRO, NOT_HARMLESS, PASSES, admit
+from pktpath.offload.gro_complete import complete, deliver
 from pktpath.offload.gro_match import continues, network_difference, tcp_difference, tcp_finality
-from pktpath.offload.gro_merge import append, complete, deliver, hold, own_headers
-from pktpath.offload.gro_table import HELD, NOBODY, NODES, OLDEST, find
+from pktpath.offload.gro_merge import append, hold, own_headers, rejoin
+from pktpath.offload.gro_table import HELD, NOBODY, OLDEST, find
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, tcp, udp
 from pktpath.wire.load import load16, store16
 
 _NONE, _FIN, _PSH, _SHORT = int(Reason.NONE), int(Reason.FIN), int(Reason.PSH), int(Reason.SHORT)
-_TOO_BIG, _NO_MEMORY = int(Reason.TOO_BIG), int(Reason.NO_MEMORY)
+_TOO_BIG = int(Reason.TOO_BIG)
 _LONGER, _EVICTED, _TOO_MANY_SEGMENTS = int(Reason.LONGER), int(Reason.EVICTED), int(Reason.TOO_MANY_SEGMENTS)
 
 
@@ -28,17 +29,42 @@ def _identity(batch, i, protocol, network_offset, transport):
 
 
 @inlined
-def receive_frame(batch, index, out, table, rules, features, trust_partial):
-    """Take frame `index` of a batch; append what is delivered to `out`."""
-    i = np.uint64(index)  # numba does not look whether an unsigned index is negative
+def receive_frames(batch, first, last, out, table, rules, features, trust_partial):
+    """Take frames `first` to `last` (excluded) of a batch; append what is delivered to `out`."""
+    i = np.uint64(first)  # numba does not look whether an unsigned index is negative
+    end = np.uint64(last)
+    while i < end:
+        if features & GRO:
+            i = _continue_trains(batch, i, end, table.buckets, table.bucket_mask, table.slots)
+        if i < end:
+            _receive_frame(batch, i, out, table, rules, features, trust_partial)
+            i += np.uint64(1)
+
+
+@inlined
+def _continue_trains(batch, i, end, buckets, bucket_mask, slots):
+    """Append frames from `i` on to those held as long as each one continues one; return the first that does not, or `end`.
+
+    A small loop of its own, so that all it needs stays in registers.
+    """
     mem = batch.pool.mem
-    youngest = table.buckets[np.int64(batch.frames[i].hash) & table.bucket_mask]
-    if youngest >= 0 and features & GRO:
-        held = table.slots[np.uint64(youngest)]
-        payload = np.int64(batch.frames[i].payload_len)
-        if held.room > payload and table.free[NODES] > 0 and continues(batch.frames[i], held, mem):
-            append(batch, i, table.nodes, table.free, table.free_nodes, held, np.int64(batch.frames[i].payload_offset), payload)
-            return
+    while i < end:
+        frame = batch.frames[i]
+        youngest = buckets[np.uint64(np.int64(frame.hash) & bucket_mask)]
+        if youngest < 0:
+            break
+        held = slots[np.uint64(youngest)]
+        payload = np.int64(frame.payload_len)
+        if held.room <= payload or not continues(frame, held, mem):
+            break
+        append(batch, i, held, payload)
+        i += np.uint64(1)
+    return i
+
+
+@inlined
+def _receive_frame(batch, i, out, table, rules, features, trust_partial):
+    mem = batch.pool.mem
     slot = np.int64(NOBODY)
     at = batch.frames[i].head_addr
     network_offset = np.int64(batch.frames[i].network_offset)
@@ -72,22 +98,22 @@ def receive_frame(batch, index, out, table, rules, features, trust_partial):
         if refused == _NONE:
             refused = _difference(held, mem, at, network_offset, transport, protocol, payload_offset, payload, final, rules)
         if refused == _NONE and held.count == 1:
-            refused = own_headers(table, slot, held, batch.pool, payload_offset)
-        if refused == _NONE and table.free[NODES] == 0:
-            refused = _NO_MEMORY
+            refused = own_headers(batch.frames[i], held, batch.pool)
         ended = refused
         if refused == _NONE:
-            append(batch, i, table.nodes, table.free, table.free_nodes, held, payload_offset, payload)
+            if held.last == NOBODY:
+                rejoin(batch, i, held)
+            append(batch, i, held, payload)
             if protocol == tcp.PROTOCOL and final != _NONE:
                 _take_over_flags(mem, at + transport, held.at + transport)
             ended = _end(held, protocol, payload, final, rules)
             if ended == _NONE:
                 return
-    elif waits and table.groups[group, HELD] >= table.depth:
-        victim = table.groups[group, OLDEST]
+    elif waits and table.groups[np.uint64(group), HELD] >= table.depth:
+        victim = table.groups[np.uint64(group), OLDEST]
         ended = _EVICTED
     if victim >= 0:
-        complete(out, table, victim, ended, rules)
+        complete(batch, out, table, victim, ended, rules)
         if slot >= 0 and refused == _NONE:
             return
     if waits:

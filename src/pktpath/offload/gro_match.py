@@ -6,11 +6,14 @@ the first difference has a name, the one that tells most before those that follo
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pktpath.batch import CHECKSUM_UNNECESSARY
 from pktpath.jit import inlined
+from pktpath.offload.gro_table import NO_EXTENT
 from pktpath.offload.reason import Reason
 from pktpath.wire import ipv4, ipv6, tcp
-from pktpath.wire.load import load16, load32, word32, word64
+from pktpath.wire.load import MOST_AT_ONCE, load16, load32, same_under, word32
 
 _NONE, _EMPTY, _SYN, _RST, _FIN, _PSH, _URG = (
     int(reason) for reason in (Reason.NONE, Reason.EMPTY, Reason.SYN, Reason.RST, Reason.FIN, Reason.PSH, Reason.URG)
@@ -20,7 +23,27 @@ _ACK_DIFFERS, _OPTIONS_DIFFER, _OUT_OF_SEQUENCE = int(Reason.ACK_DIFFERS), int(R
 _TTL_DIFFERS, _TOS_DIFFERS, _DF_DIFFERS = int(Reason.TTL_DIFFERS), int(Reason.TOS_DIFFERS), int(Reason.DF_DIFFERS)
 _IP_ID, _LONGER = int(Reason.IP_ID), int(Reason.LONGER)
 
-_WITH_TIMESTAMPS = tcp.LENGTH + 12
+_REASON = 0xFF << 48
+"""The reason in `kind`: nobody has refused a frame that arrives."""
+_MASK_IPV4, _MASK_IPV6 = MOST_AT_ONCE, 3 * MOST_AT_ONCE
+
+
+def _masks() -> NDArray[np.uint8]:
+    """Return what must be equal in two segments that follow each other, a mask for each network.
+
+    An IP header starts at `_MASK_IPV4` or `_MASK_IPV6`, the link header lies before it. The ID word
+    and the sequence number are looked at by themselves; the checksums were right.
+    """
+    masks = np.full(4 * MOST_AT_ONCE, 0xFF, np.uint8)
+    for start, length in ((_MASK_IPV4, ipv4.LENGTH), (_MASK_IPV6, ipv6.LENGTH)):
+        masks[start + length + tcp.SEQUENCE : start + length + tcp.ACKNOWLEDGMENT] = 0
+        masks[start + length + tcp.CHECKSUM : start + length + tcp.URGENT] = 0
+    masks[_MASK_IPV4 + ipv4.ID : _MASK_IPV4 + ipv4.FRAGMENT] = 0
+    masks[_MASK_IPV4 + ipv4.CHECKSUM : _MASK_IPV4 + ipv4.SOURCE] = 0
+    return masks
+
+
+_MASKS = _masks()
 _FINAL = tcp.URG | tcp.PSH | tcp.RST | tcp.SYN | tcp.FIN
 
 
@@ -47,7 +70,7 @@ def tcp_difference(held, mem, at, transport, payload_offset, payload, rules):
     """Return 0 if this segment is the next one of the held frame, else the first difference."""
     here = at + transport
     there = held.at + transport
-    if load32(mem, here + tcp.SEQUENCE) != held.next_seq:
+    if load32(mem, here + tcp.SEQUENCE) != np.int64(held.next_seq):
         return _OUT_OF_SEQUENCE
     word = load32(mem, here + tcp.FLAG_WORD)
     changed = word ^ load32(mem, there + tcp.FLAG_WORD)
@@ -83,9 +106,31 @@ def network_difference(held, mem, at, offset, transport, rules):
     if held.count == 1:
         # The second frame decides whether the ID of this train stands still or counts.
         still = word >> 16 == first >> 16 and (word & ipv4.DF != 0 or not rules.fixed_id_needs_df)
-        held.id_step = np.int64(0) if still else np.int64(0x10000)
-        held.next_id = (first + held.id_step) & 0xFFFFFFFF
-    return _IP_ID if word >> 16 != held.next_id >> 16 else _NONE
+        step = np.int64(0) if still else np.int64(0x10000)
+        held.id_step = step
+        held.next_id = (first + step) & 0xFFFFFFFF
+    return _IP_ID if word >> 16 != np.int64(held.next_id) >> 16 else _NONE
+
+
+@inlined
+def short_way(frame, at, mem):
+    """Return (extent, kind, mask) for `continues`, from a frame just merged; `at` is where the merged headers are.
+
+    Verified TCP right behind the IP header, without CWR, without a tag beside the frame, and headers that
+    `same_under` can compare; extent is NO_EXTENT for all else.
+    """
+    ip_length = frame.transport_offset - frame.network_offset
+    if (
+        frame.protocol != tcp.PROTOCOL
+        or frame.ip_summed != CHECKSUM_UNNECESSARY
+        or ip_length != (ipv4.LENGTH if frame.network == 4 else ipv6.LENGTH)
+        or frame.payload_offset > MOST_AT_ONCE
+        or frame.tag != 0
+        or load16(mem, at + frame.transport_offset + tcp.FLAG_WORD) & tcp.CWR
+    ):
+        return np.int64(NO_EXTENT), np.int64(0), np.int64(0)
+    mask = np.int64(_MASK_IPV4 if frame.network == 4 else _MASK_IPV6) - frame.network_offset
+    return frame.extent, frame.kind & ~_REASON, mask
 
 
 @inlined
@@ -94,39 +139,14 @@ def continues(frame, held, mem):
 
     Extent and kind being equal, the frame has the length, the header places, the protocol and the verified
     checksum of its forerunners. A held frame has no SYN, FIN, RST, PSH or URG, so a segment with its
-    flags has none either. Words overlap so that few of them cover all that must be equal.
+    flags has none either. What a rule would forgive may fail here: the long way then decides.
     """
     if (frame.flow ^ held.key) | (frame.extent ^ held.extent) | (frame.kind ^ held.kind) | frame.parts | np.int64(frame.tag):
         return False
     here = frame.head_addr
-    there = held.at
-    network = np.int64(frame.network_offset)
-    # The link header, and the version, header length, TOS or traffic class behind it.
-    last = network - 6
-    differ = word64(mem, here) ^ word64(mem, there) | word64(mem, here + 6) ^ word64(mem, there + 6)
-    differ |= word64(mem, here + last) ^ word64(mem, there + last)
-    at = here + network
-    other = there + network
-    if frame.network == 4:
-        differ |= np.uint64(
-            (load32(mem, at + ipv4.ID) ^ held.next_id) | (load16(mem, at + ipv4.TTL) ^ load16(mem, other + ipv4.TTL))
-        )
-        differ |= word64(mem, at + ipv4.SOURCE) ^ word64(mem, other + ipv4.SOURCE)
-    else:
-        differ |= np.uint64(word32(mem, at) ^ word32(mem, other))
-        differ |= np.uint64(load16(mem, at + ipv6.NEXT_HEADER) ^ load16(mem, other + ipv6.NEXT_HEADER))
-        for k in range(ipv6.SOURCE, ipv6.LENGTH, 8):
-            differ |= word64(mem, at + k) ^ word64(mem, other + k)
-    at = here + frame.transport_offset
-    other = there + frame.transport_offset
-    differ |= np.uint64(word32(mem, at) ^ word32(mem, other)) | np.uint64(load32(mem, at + tcp.SEQUENCE) ^ held.next_seq)
-    # Acknowledgment, data offset, flags and window; then the options, which most often are timestamps alone.
-    differ |= word64(mem, at + tcp.ACKNOWLEDGMENT) ^ word64(mem, other + tcp.ACKNOWLEDGMENT)
-    length = np.int64(frame.payload_offset) - frame.transport_offset
-    if length == _WITH_TIMESTAMPS:
-        differ |= word64(mem, at + tcp.LENGTH) ^ word64(mem, other + tcp.LENGTH)
-        differ |= np.uint64(word32(mem, at + tcp.LENGTH + 8) ^ word32(mem, other + tcp.LENGTH + 8))
-        return differ == 0
-    for k in range(tcp.LENGTH, length, 4):
-        differ |= np.uint64(word32(mem, at + k) ^ word32(mem, other + k))
-    return differ == 0
+    # IPv6 has its length, next header and hop limit where IPv4 has the ID word; these stand still.
+    word = load32(mem, here + frame.network_offset + ipv4.ID)
+    sequence = load32(mem, here + frame.transport_offset + tcp.SEQUENCE)
+    if (word ^ np.int64(held.next_id)) | (sequence ^ np.int64(held.next_seq)):
+        return False
+    return same_under(mem, here, held.at, _MASKS, np.int64(held.mask), np.int64(frame.payload_offset))

@@ -3,7 +3,8 @@
 Two lists run through the slots. A *chain* is a bucket of the hash table, youngest first, for
 finding. A *group* is what has a depth limit and one order of leaving: in the kernel's table every
 bucket is a group of its own, in an unlimited table all held frames are one group. Payload of a
-merged frame is a list of nodes until the frame leaves. Nothing is allocated after the table is made.
+merged frame stays where it came until the frame leaves, at most to the end of the call; then its
+descriptors are parked. Nothing is allocated after the table is made.
 """
 
 from typing import Any, NamedTuple
@@ -19,32 +20,40 @@ from pktpath.pool import make_pool
 from pktpath.wire import ethernet, ipv4, ipv6
 from pktpath.wire.load import load16, load32, word32, word64
 
+_FIELDS = (
+    # The first cache line: what most frames need.
+    *((name, "i8") for name in ("key", "extent", "kind", "at")),
+    *((name, "u4") for name in ("next_seq", "next_id", "id_step")),
+    ("room", "i4"),
+    ("payload_sum", "i8"),
+    ("last", "i4"),
+    ("count", "i4"),
+    ("layout", "i8"),
+    *((name, "i4") for name in ("chain", "mss", "limit", "mask", "first", "chunk", "reason", "bucket", "older", "younger")),
+    *((name, "i4") for name in ("parked", "parked_last", "parked_count")),
+)
 SLOT = np.dtype(
     {
-        "names": [
-            "key", "extent", "kind", "at", "next_seq", "next_id", "id_step", "payload", "room",
-            "layout", "chain", "mss", "count", "last_node", "payload_sum", "first_node", "bucket", "older", "younger",
-        ],
-        "formats": ["i8"] * 7 + ["i4"] * 2 + ["i8"] + ["i4"] * 3 + ["u4", "i4", "u4"] + ["i4"] * 3,
+        "names": [name for name, _ in _FIELDS],
+        "formats": [kind for _, kind in _FIELDS],
         "itemsize": 128,
     }
-)  # fmt: skip
+)
 """What lookup and merging need of a held frame.
 
 key, layout: what must be equal beside bytes of the frame; extent, kind: those of the descriptors that may
-continue it the short way, extent is NO_EXTENT where none may; at: address of its first byte; next_seq,
+continue it the short way, extent is NO_EXTENT where none may; mask: what `continues` compares; at: address
+of its headers, from the first merge on in `chunk`; next_seq,
 next_id: sequence number, and IPv4 ID with the fragment word behind it, of the segment that
 continues it; id_step: what next_id goes up by, decided by the second segment; chain: the next older slot
-of its bucket; mss: payload of its first segment; payload: bytes so far; room: what comes must be less; count:
-segments so far; first_node, last_node: its payload ranges; payload_sum: -1 where unknown; older, younger: in its group.
+of its bucket; mss: payload of each segment but the last; limit: all payload must be less; room: what is
+left of that; count: segments so far; parked, parked_last, parked_count: those of earlier calls;
+first, last: those of this one, last is NOBODY where there are none; payload_sum: not folded,
+negative where unknown; reason: why it did not merge itself; older, younger: in its group.
 """
-NODE = np.dtype(
-    {"names": ["address", "length", "chunk", "origin", "next"], "formats": ["i8"] + ["i4"] * 3 + ["u4"], "itemsize": 32}
-)
-"""A payload range: what a row of a fragment table holds, and the number of the range that follows it."""
 OLDEST, YOUNGEST, HELD = 0, 1, 2
 """One row of `GroTable.groups`."""
-SLOTS, NODES = 0, 1
+SLOTS, PARKED = 0, 1
 """Index into `GroTable.free`."""
 NOBODY = -1
 NO_EXTENT = -1
@@ -56,22 +65,20 @@ UNLIMITED = 0
 class GroTable(NamedTuple):
     """State of GRO between two frames; it may outlive a batch, its addresses are those of one pool."""
 
-    held: Batch
-    """A descriptor for each slot, its head; the fragment table of this batch is not used."""
+    parked: Batch
+    """Descriptors (frames,) of held frames and their segments that came in an earlier call; of no fragment."""
     slots: Any
     """(frames,) records of type SLOT."""
     buckets: NDArray[np.int64]
     """(buckets,) youngest slot of each chain, or NOBODY."""
     groups: NDArray[np.int64]
     """(groups, 3) oldest slot, youngest slot, number of slots."""
-    nodes: Any
-    """(frames,) records of type NODE."""
     free_slots: NDArray[np.uint32]
     """(frames,) a stack of free slots; a group's limit makes sure that it is never empty."""
-    free_nodes: NDArray[np.uint32]
-    """(frames,) a stack of free nodes."""
+    free_parked: NDArray[np.uint32]
+    """(frames,) a stack of free descriptors in `parked`."""
     free: NDArray[np.int64]
-    """(2,) how many slots and nodes are free: `free[SLOTS]`, `free[NODES]`."""
+    """(2,) how many slots and parked descriptors are free: `free[SLOTS]`, `free[PARKED]`."""
     counts: NDArray[np.int64]
     """(REASONS,) frames delivered so far by their `Reason`."""
     merged: NDArray[np.int64]
@@ -90,7 +97,7 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
     Args:
         buckets: chains, a power of two; the kernel has 8. At `depth=UNLIMITED` there are at least `frames` of them.
         depth: held frames in a bucket; the kernel has 8. UNLIMITED holds up to `frames`.
-        frames: payload ranges that merged frames may hold together: as many as frames come between two flushes.
+        frames: segments that may stay held from one call to the next; at `depth=UNLIMITED` no more frames are held at all.
 
     Raises:
         ValueError: `buckets` is not a power of two, or another value is below its least.
@@ -105,13 +112,12 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
     else:
         slots, groups = buckets * depth, buckets
     table = GroTable(
-        held=make_batch(make_pool(header=0), slots, 1),
+        parked=make_batch(make_pool(header=0), frames, 1),
         slots=np.zeros(slots, SLOT).view(np.recarray),
         buckets=np.full(buckets, NOBODY, np.int64),
         groups=np.full((groups, 3), NOBODY, np.int64),
-        nodes=np.zeros(frames, NODE).view(np.recarray),
         free_slots=np.arange(slots, dtype=np.uint32)[::-1].copy(),
-        free_nodes=np.arange(frames, dtype=np.uint32)[::-1].copy(),
+        free_parked=np.arange(frames, dtype=np.uint32)[::-1].copy(),
         free=np.array([slots, frames], np.int64),
         counts=np.zeros(REASONS, np.int64),
         merged=np.zeros(1, np.int64),
@@ -133,7 +139,7 @@ def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport
     """
     slot = buckets[np.uint64(bucket)]
     while slot >= 0:
-        held = slots[slot]
+        held = slots[np.uint64(slot)]
         if held.key == key and held.layout == layout and _same_flow(mem, at, held.at, network_offset, transport_offset):
             return slot
         slot = np.int64(held.chain)
@@ -179,20 +185,21 @@ def _same_words(mem, a, b, length):
 
 @inlined
 def link_slot(buckets, groups, slots, slot, bucket, group):
-    """Make a slot the youngest of its chain and of its group."""
+    """Make a slot the youngest of its chain and of its group; the three numbers are unsigned."""
     held = slots[slot]
     held.bucket = bucket
     held.chain = buckets[bucket]
     buckets[bucket] = slot
-    older = groups[group, YOUNGEST]
+    order = groups[group]
+    older = order[YOUNGEST]
     held.older = older
     held.younger = NOBODY
     if older >= 0:
-        slots[older].younger = slot
+        slots[np.uint64(older)].younger = slot
     else:
-        groups[group, OLDEST] = slot
-    groups[group, YOUNGEST] = slot
-    groups[group, HELD] += 1
+        order[OLDEST] = slot
+    order[YOUNGEST] = slot
+    order[HELD] += 1
 
 
 @inlined

@@ -14,6 +14,9 @@ import numpy as np
 
 from pktpath.jit import BOUNDSCHECK, JIT_DISABLED, kernel
 
+LEAST_AT_ONCE, MOST_AT_ONCE = 32, 96
+"""How many bytes `copy_at_once` and `same_under` can take."""
+
 
 @kernel
 def load8(mem, at):
@@ -71,6 +74,19 @@ if JIT_DISABLED or BOUNDSCHECK:
         """Copy `length` bytes from one array to another."""
         for k in range(length):
             target_mem[target + k] = mem[source + k]
+
+    @kernel
+    def copy_at_once(mem, target, source, length):
+        """Copy 32 to 96 bytes inside one array; the ranges do not overlap."""
+        copy_bytes(mem, target, source, length)
+
+    @kernel
+    def same_under(mem, a, b, masks, mask, length):
+        """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on."""
+        differ = 0
+        for k in range(length):
+            differ |= (mem[a + k] ^ mem[b + k]) & masks[mask + k]
+        return differ == 0
 
 else:
     from llvmlite import ir
@@ -158,6 +174,59 @@ else:
             return context.get_dummy_value()
 
         return types.void(target_mem, types.int64, mem, types.int64, types.int64), codegen
+
+    _VECTOR = ir.VectorType(ir.IntType(64), 4)
+
+    def _three_places(builder: Any, length: Any) -> tuple[Any, Any, Any]:
+        """Where three vectors start that cover 32 to 96 bytes and nothing behind them."""
+        size = ir.Constant(ir.IntType(64), 32)
+        last = builder.sub(length, size)
+        middle = builder.select(builder.icmp_signed("<", last, size), last, size)
+        return ir.Constant(ir.IntType(64), 0), middle, last
+
+    def _vector_at(context: Any, builder: Any, mem_type: Any, mem: Any, at: Any) -> Any:
+        return builder.bitcast(_pointer(context, builder, mem_type, mem, at), _VECTOR.as_pointer())
+
+    @intrinsic
+    def copy_at_once(_typing: Any, mem: Any, target: Any, source: Any, length: Any) -> Any:
+        """Copy 32 to 96 bytes inside one array; the ranges do not overlap."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = []
+            places = _three_places(builder, args[3])
+            for place in places:
+                at = builder.add(args[2], place)
+                values.append(builder.load(_vector_at(context, builder, signature.args[0], args[0], at)))
+                values[-1].align = 1
+            for place, value in zip(places, values, strict=True):
+                at = builder.add(args[1], place)
+                builder.store(value, _vector_at(context, builder, signature.args[0], args[0], at)).align = 1
+            return context.get_dummy_value()
+
+        return types.void(mem, types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def same_under(_typing: Any, mem: Any, a: Any, b: Any, masks: Any, mask: Any, length: Any) -> Any:
+        """Whether two ranges of 32 to 96 bytes are equal in the bits that are set in `masks` from `mask` on.
+
+        The last of three vectors ends with the range: nothing behind it is read.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def take(argument: int, at: int, offset: Any) -> Any:
+                place = builder.add(args[at], offset)
+                value = builder.load(_vector_at(context, builder, signature.args[argument], args[argument], place))
+                value.align = 1
+                return value
+
+            differ = ir.Constant(_VECTOR, None)
+            for offset in _three_places(builder, args[5]):
+                changed = builder.xor(take(0, 1, offset), take(0, 2, offset))
+                differ = builder.or_(differ, builder.and_(changed, take(3, 4, offset)))
+            whole = ir.IntType(256)
+            return builder.icmp_unsigned("==", builder.bitcast(differ, whole), ir.Constant(whole, 0))
+
+        return types.boolean(mem, types.int64, types.int64, masks, types.int64, types.int64), codegen
 
 
 @kernel

@@ -12,8 +12,9 @@ from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, 
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import as_rows, burst
 from pktpath.offload.flow_hash import hash_frame
-from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, _flush, make_gro_table
-from pktpath.offload.gro_frame import receive_frame
+from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, make_gro_table
+from pktpath.offload.gro_complete import complete_all
+from pktpath.offload.gro_frame import receive_frames
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.pool import chunk_put
 from pktpath.wire.parse import parse_frame
@@ -44,10 +45,8 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
             for i in range(first, first + size):
                 parse_frame(batch, i)
                 hash_frame(batch, i)
-        for i in range(first, first + size):
-            # As gro_receive does: an unsigned index is not checked for being negative.
-            receive_frame(batch, np.uint64(i), out, table, rules, features, False)
-        _flush(out, table, rules)
+        receive_frames(batch, first, first + size, out, table, rules, features, False)
+        complete_all(batch, out, table, rules)
         times[run] = now(timespec) - start
         # Who takes the frames gives their chunks back; that is no part of GRO on either side.
         delivered += out.used[FRAMES]
