@@ -48,7 +48,7 @@ def test_frames_of_one_s_own(tmp_path):
 def test_errors_are_one_line(tmp_path):
     with pytest.raises(pktpath.CaptureError, match=r"missing\.pcap: No such file"):
         next(pktpath.read(tmp_path / "missing.pcap"))
-    with pytest.raises(pktpath.CaptureError, match="cannot be a name|No such file"):
+    with pytest.raises(pktpath.CaptureError, match="No such file"):
         pktpath.write(tmp_path / "none" / "x.pcap", [])
     assert issubclass(pktpath.CaptureError, pktpath.BadInput)
 

@@ -146,6 +146,17 @@ def test_a_signal_leaves_through_the_clean_up(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_signal_within_a_callback_of_c_code_is_not_lost():
+    code = (
+        "import click, ctypes, os, signal, sys, time\nfrom pktpath.cli.common import run\n"
+        "call = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "def body():\n    call()\n    time.sleep(60)\n"
+        "sys.exit(run(click.Command('x', callback=body), []))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (143, b"")
+
+
 def test_the_usual_options(tmp_path, capsys):
     seen = {}
 

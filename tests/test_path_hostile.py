@@ -35,7 +35,9 @@ def test_mutated_records_at_guard_pages():
 
 def train(count=4, size=1000, port=1500, options=b""):
     return [
-        naive.Frame(Packet(sport=port, seq=k * size, id=k, payload=bytes([65 + k]) * size).frame(), 54 + size, 100 + k, options=options)
+        naive.Frame(
+            Packet(sport=port, seq=k * size, id=k, payload=bytes([65 + k]) * size).frame(), 54 + size, 100 + k, options=options
+        )
         for k in range(count)
     ]
 
@@ -46,7 +48,9 @@ def capture(frames, marked=True):
 
 
 def coalesced(tmp_path, frames, **options):
-    (tmp_path / "x.pcapng").write_bytes(naive.section() + naive.interface() + b"".join(naive.packet(f, raw_options=f.options) for f in frames))
+    (tmp_path / "x.pcapng").write_bytes(
+        naive.section() + naive.interface() + b"".join(naive.packet(f, raw_options=f.options) for f in frames)
+    )
     coalesce_capture(str(tmp_path / "x.pcapng"), str(tmp_path / "m.pcapng"), Options(**options))
     return naive.read((tmp_path / "m.pcapng").read_bytes()).frames
 
@@ -64,9 +68,13 @@ def segmented(tmp_path, data):
         pytest.param(number(undo.CUT) + number(4054) + number(1) + number(1) + number(4000) + bytes(8000), id="a byte a segment"),
         pytest.param(number(undo.EXPLICIT) + number(4054) + number(54) + number(2**62) + bytes(50), id="2^62 explicit"),
         pytest.param(number(undo.EXPLICIT) + number(4054) + number(0) + number(20000) + bytes(5 * 20000), id="20,000 of nothing"),
-        pytest.param(number(undo.CUT) + number(4054) + number(1) + number(1000) + number(4) + b"\0" + number(2**62), id="2^61 patches"),
+        pytest.param(
+            number(undo.CUT) + number(4054) + number(1) + number(1000) + number(4) + b"\0" + number(2**62), id="2^61 patches"
+        ),
         pytest.param(number(undo.CUT) + number(99) + number(1) + number(1000) + number(4) + bytes(8), id="another length"),
-        pytest.param(number(undo.CUT) + number(4054) + number(1 << 13 | 1) + number(1000) + number(4) + bytes(8), id="GSO_PARTIAL"),
+        pytest.param(
+            number(undo.CUT) + number(4054) + number(1 << 13 | 1) + number(1000) + number(4) + bytes(8), id="GSO_PARTIAL"
+        ),
         pytest.param(b"\xff" * 50, id="endless number"),
         pytest.param(b"", id="nothing"),
     ],
@@ -168,7 +176,7 @@ def test_random_frames_go_missing(tmp_path):
         coalesce_capture(str(tmp_path / "x.pcapng"), str(tmp_path / "m.pcapng"), Options(poll=64, reassemble=True))
         originals = {frame.data for frame in naive.read((tmp_path / "x.pcapng").read_bytes()).frames}
         kept = b""
-        at, data = 0, (tmp_path / "m.pcapng").read_bytes()
+        at, big, data = 0, False, (tmp_path / "m.pcapng").read_bytes()
         while at < len(data):
             big = data[at + 8 : at + 12] == b"\x1a\x2b\x3c\x4d" if data[at : at + 4] == b"\x0a\x0d\x0d\x0a" else big
             length = int.from_bytes(data[at + 4 : at + 8], "big" if big else "little")

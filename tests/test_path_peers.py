@@ -77,7 +77,9 @@ def in_tcp_order(path):
     """Payload bytes that tshark sees in right TCP frames, as a multiset of (flow, sequence number, byte)."""
     fields = [word for name in ("ip.src", "tcp.srcport", "tcp.seq_raw", "tcp.payload") for word in ("-e", name)]
     found = []
-    for line in tshark(path, "-Y", "tcp.len > 0 && tcp.checksum.status==1", "-o", "tcp.desegment_tcp_streams:FALSE", "-T", "fields", *fields):
+    for line in tshark(
+        path, "-Y", "tcp.len > 0 && tcp.checksum.status==1", "-o", "tcp.desegment_tcp_streams:FALSE", "-T", "fields", *fields
+    ):
         *flow, sequence, payload = line.split("\t")
         data = bytes.fromhex(payload.replace(":", ""))
         found += [(*flow, (int(sequence) + k) & 0xFFFFFFFF, byte) for k, byte in enumerate(data)]

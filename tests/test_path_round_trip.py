@@ -93,11 +93,12 @@ def test_groups_do_not_fit_into_one_output_and_records_into_one_option(tmp_path)
     from support.craft import Packet
 
     rng = random.Random(9)
+    flow = Packet(options=b"\x01" * 40, payload=b"x", tags=((0x8100, 1),))
     frames = []
     for _ in range(12):
         trains = [
             [
-                Packet(sport=100 + f, seq=k, urgent=rng.randrange(65536), options=b"\x01" * 40, payload=b"x", id=k, tags=((0x8100, 1),)).frame()
+                flow.but(sport=100 + f, seq=k, urgent=rng.randrange(65536), id=k).frame()
                 for k in range(1000)
             ]
             for f in range(2)
@@ -119,7 +120,9 @@ def test_datagrams_of_thousands_of_fragments_come_back(tmp_path):
     for number in range(5):
         body = Packet(protocol="udp", payload=bytes(40_000), sport=number)._transport()
         pieces = [
-            Packet(protocol="17", payload=body[at : at + 48], df=False, id=number, mf=at + 48 < len(body), fragment_offset=at // 8)
+            Packet(
+                protocol="17", payload=body[at : at + 48], df=False, id=number, mf=at + 48 < len(body), fragment_offset=at // 8
+            )
             for at in range(0, len(body), 48)
         ]
         frames += [piece.frame() for piece in pieces]

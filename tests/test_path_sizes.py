@@ -63,7 +63,13 @@ def test_the_order_of_bases(tmp_path, family):
 def test_1460_with_timestamps_cuts_at_1448(tmp_path):
     flow = Packet(options=STAMP)
     check(sizes(tmp_path, [flow.but(flags=SYN, options=mss(1460)), flow.but(payload=bytes(4344))]), 66, 1448, 4344, "syn")
-    check(sizes(tmp_path, [flow.but(flags=SYN, options=mss(1460)), flow.but(payload=bytes(2897), options=b"")]), 54, 1460, 2897, "syn")
+    check(
+        sizes(tmp_path, [flow.but(flags=SYN, options=mss(1460)), flow.but(payload=bytes(2897), options=b"")]),
+        54,
+        1460,
+        2897,
+        "syn",
+    )
 
 
 def test_what_is_no_segment_size_is_not_learnt(tmp_path):
@@ -72,7 +78,13 @@ def test_what_is_no_segment_size_is_not_learnt(tmp_path):
     bad = flow.but(flags=SYN, options=mss(40))
     short = flow.but(payload=bytes(500))
     opposite = backwards(flow).but(payload=bytes(1000))
-    check(sizes(tmp_path, [bad, short, opposite, other.but(payload=bytes(900)), flow.but(payload=bytes(4000))]), 54, 1460, 4000, "default")
+    check(
+        sizes(tmp_path, [bad, short, opposite, other.but(payload=bytes(900)), flow.but(payload=bytes(4000))]),
+        54,
+        1460,
+        4000,
+        "default",
+    )
 
 
 def test_frames_that_fit_are_not_cut(tmp_path):
@@ -169,7 +181,7 @@ def stream(count=10, size=1448, start=1, step=1, **fields):
         pytest.param(stream(size=1200), 10, id="nothing to infer from"),
         pytest.param([Packet(seq=9, options=STAMP, payload=bytes(1200)), *stream(size=1200)], 0, id="seen"),
         pytest.param(stream(count=1, size=1200) + stream(count=3, size=8948, sport=9), 3, id="jumbo frames without a SYN"),
-        pytest.param([Packet(sport=9, flags=SYN, options=mss(8960)), *stream(count=3, size=8948, sport=9)], 0, id="jumbo with a SYN"),
+        pytest.param([Packet(sport=9, flags=SYN, options=mss(8960)), *stream(3, 8948, sport=9)], 0, id="jumbo with a SYN"),
         pytest.param(stream(count=1, size=8948), 1, id="jumbo alone: segment would cut it"),
         pytest.param(stream(step=0), 9, id="fixed IDs"),
         pytest.param(stream(step=0, family=6, size=1428), 0, id="IPv6 has no ID"),
@@ -189,7 +201,12 @@ def test_the_count_of_what_a_pcap_loses(tmp_path, packets, lost):
 def test_the_count_is_true_for_hostile_captures(tmp_path):
     total = 0
     for seed in range(60):
-        options = Options(poll=random.Random(seed).choice((8, 64, 500)), reassemble=seed % 3 == 0, unlimited=seed % 2 == 0, trust_partial=seed % 5 == 0)
+        options = Options(
+            poll=random.Random(seed).choice((8, 64, 500)),
+            reassemble=seed % 3 == 0,
+            unlimited=seed % 2 == 0,
+            trust_partial=seed % 5 == 0,
+        )
         said, lost, _ = truth(tmp_path, wild_pcap(seed + 100).data, options)
         assert (seed, said.not_restorable) == (seed, lost)
         total += lost

@@ -176,16 +176,18 @@ def fuzz(rounds: int, seed: int) -> Counter:
     seen = Counter()
     sink = Sink()
     reader = SimpleNamespace(interfaces=[Interface(ticks_per_second=rate) for rate in (10**9, 10**6, 2**10, 10**19, 0)])
-    segmenters = [_Segmenter(reader, sink, Wishes(0, ufo, spread, recorded)) for ufo in (False, True) for spread, recorded in ((0, True), (10**6, False))]
+    segmenters = [
+        _Segmenter(reader, sink, Wishes(0, ufo, spread, recorded))
+        for ufo in (False, True)
+        for spread, recorded in ((0, True), (10**6, False))
+    ]
     for _ in range(0, rounds, PER_BATCH):
         first = min(rng.choice(starts), len(originals) - PER_BATCH)
         port = rng.randrange(len(reader.interfaces))
-        for i, (frame, options, link) in enumerate(originals[first : first + PER_BATCH]):
-            if rng.random() < 0.6:
-                frame, options = mutated(rng, frame, options)
-            frame, options = frame[:SLOT], options[: SLOT & ~3]
-            options = options[: len(options) & ~3]
-            place(batch, i, frame, ends[2 * i], options, ends[2 * i + 1])
+        for i, (data, own, link) in enumerate(originals[first : first + PER_BATCH]):
+            frame, options = mutated(rng, data, own) if rng.random() < 0.6 else (data, own)
+            options = options[:SLOT]
+            place(batch, i, frame[:SLOT], ends[2 * i], options[: len(options) & ~3], ends[2 * i + 1])
             batch.link[i], batch.in_port[i] = link, port
         batch.used[FRAMES] = PER_BATCH
         parse(batch, 0, PER_BATCH)
@@ -196,7 +198,9 @@ def fuzz(rounds: int, seed: int) -> Counter:
     seen["frames"], seen["bytes"], seen["options"] = sink.frames, sink.bytes, sink.options
     for segmenter in segmenters:
         seen["damaged"] += int(segmenter.plan.damaged[0])
-        for row, name in enumerate(("", "mtu", "undo", "syn", "seen", "default", "segments", "snaplen", "refused", "disordered", "passed")):
+        for row, name in enumerate(
+            ("", "mtu", "undo", "syn", "seen", "default", "segments", "snaplen", "refused", "disordered", "passed")
+        ):
             seen[name] += int(segmenter.counts[row])
     return seen
 

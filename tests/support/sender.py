@@ -85,13 +85,12 @@ def main(folder: Path, big: int) -> None:
     run("ip link set near0 up")
     os.write(go[1], b"x")
     os.read(ready[0], 1)
+    tcpdump = ["tcpdump", "-U", "-s", "0", "-B", "65536"]
+    inside = ["nsenter", "-t", str(child), "-n"]
     captures = [
-        subprocess.Popen(["tcpdump", "-U", "-s", "0", "-B", "65536", "-i", "near0", "-w", folder / "sent.pcap", "ip or ip6"], stderr=subprocess.PIPE),
-        subprocess.Popen(
-            ["nsenter", "-t", str(child), "-n", "tcpdump", "-U", "-s", "0", "-B", "65536", "-i", "far0", "-w", folder / "received.pcap", "ip or ip6"],
-            stderr=subprocess.PIPE,
-        ),
-    ]  # fmt: skip
+        subprocess.Popen([*tcpdump, "-i", "near0", "-w", folder / "sent.pcap", "ip or ip6"], stderr=subprocess.PIPE),
+        subprocess.Popen([*inside, *tcpdump, "-i", "far0", "-w", folder / "received.pcap", "ip or ip6"], stderr=subprocess.PIPE),
+    ]
     for capture in captures:
         capture.stderr.readline()  # "listening on"
     time.sleep(0.2)

@@ -6,7 +6,9 @@ import subprocess
 import pytest
 
 CHECKED = ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"]
-BAD = "ip.checksum.status==0 || tcp.checksum.status==0 || udp.checksum.status==0 || (_ws.malformed && !tcp.payload && !udp.payload)"
+BAD = (
+    "ip.checksum.status==0 || tcp.checksum.status==0 || udp.checksum.status==0 || (_ws.malformed && !tcp.payload && !udp.payload)"
+)
 """Random payload is malformed to whatever dissector the port calls; headers must not be."""
 
 

@@ -34,7 +34,9 @@ def onto(frame: bytes, link: Link) -> bytes:
 
 def fragments(rng: random.Random, family: int, number: int) -> list[bytes]:
     """Cut one UDP datagram into IP fragments: whole, or with one lost, doubled, padded or out of place."""
-    packet = Packet(family=family, protocol="udp", payload=rng.randbytes(rng.choice((9, 700, 3000))), sport=number, df=False, id=number)
+    packet = Packet(
+        family=family, protocol="udp", payload=rng.randbytes(rng.choice((9, 700, 3000))), sport=number, df=False, id=number
+    )
     body = packet._transport()
     size = rng.choice((8, 24, 256, 1480)) if len(body) < 1000 else rng.choice((256, 1480))
     pieces = []
@@ -172,12 +174,15 @@ def wild_pcapng(seed: int) -> Wild:
     out, made = b"", []
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         order = rng.choice("<<>")
-        links = [rng.choice([*LINKTYPES, Link.UNKNOWN]) if rng.random() < 0.5 else Link.ETHERNET for _ in range(rng.choice((1, 1, 2, 4)))]
+        links = [
+            rng.choice([*LINKTYPES, Link.UNKNOWN]) if rng.random() < 0.5 else Link.ETHERNET
+            for _ in range(rng.choice((1, 1, 2, 4)))
+        ]
         out += naive.section(order)
         blocks = [
             naive.interface(
-                order, linktype=LINKTYPES.get(link, UNKNOWN_LINKTYPE), resolution=rng.choice(RESOLUTIONS), offset=rng.choice((None, None, 0, 5, -7)),
-                name=rng.choice((None, "eth0")),
+                order, linktype=LINKTYPES.get(link, UNKNOWN_LINKTYPE), resolution=rng.choice(RESOLUTIONS),
+                offset=rng.choice((None, None, 0, 5, -7)), name=rng.choice((None, "eth0")),
             )
             for link in links
         ]  # fmt: skip
@@ -216,5 +221,7 @@ def wild_pcap(seed: int) -> Wild:
         data, wire = _cut(rng, frame if link is Link.UNKNOWN else onto(frame, link), whole)
         made.append(naive.Frame(data, wire, next(times) % (2**32 * (10**9 if nanoseconds else 10**6))))
     linktype = LINKTYPES.get(link, UNKNOWN_LINKTYPE) | rng.choice((0, 0, 1 << 26 | 2 << 28))
-    data = naive.pcap_file(made, order=rng.choice("<>"), nanoseconds=nanoseconds, linktype=linktype, snaplen=rng.choice((262144, 65535)))
+    data = naive.pcap_file(
+        made, order=rng.choice("<>"), nanoseconds=nanoseconds, linktype=linktype, snaplen=rng.choice((262144, 65535))
+    )
     return Wild(data, made)

@@ -48,7 +48,8 @@ def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: b
     r"""Merge the frames of a capture as the kernel's GRO does in one NAPI poll after another.
 
     Written to a pcapng, each merged frame keeps an undo record, and `pktpath segment` gives every
-    original byte and timestamp back. Written to a pcap, what cannot be inferred is counted.
+    original byte and timestamp back. Written to a pcap, what cannot be inferred is counted. With
+    a filter, --why numbers the frames that it chose.
 
     \b
     pktpath coalesce -r wire.pcap -w gro.pcapng

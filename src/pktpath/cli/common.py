@@ -27,7 +27,8 @@ def run(command: click.Command, arguments: list[str] | None = None) -> int:
     for stop in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(stop, _stop)
     try:
-        status = _invoke(command, sys.argv[1:] if arguments is None else arguments)
+        with _signals_that_last():
+            status = _invoke(command, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -66,6 +67,31 @@ def _invoke(command: click.Command, arguments: list[str]) -> object:
 def _stop(number: int, _frame: object) -> None:
     # As an exception, so that half-written files are taken away on the way out.
     raise SystemExit(128 + number)
+
+
+@contextmanager
+def _signals_that_last() -> Iterator[None]:
+    """Raise again what a signal raised while C code called back into Python, as numba does: there it is dropped."""
+    before = sys.unraisablehook
+
+    def dropped(what: Any) -> None:
+        if not isinstance(what.exc_value, SystemExit | KeyboardInterrupt):
+            before(what)
+            return
+        error = what.exc_value.with_traceback(None)
+
+        def again(_number: int, _frame: object) -> None:
+            raise error
+
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = before
 
 
 def _fail(line: str, status: int = BAD_INPUT) -> int:

@@ -19,7 +19,7 @@ class Unmerged(NamedTuple):
     """A frame that was not merged."""
 
     frame: int
-    """Number in the input, from 1."""
+    """Number in the input, from 1; with a filter, among the frames that it chose."""
     flow: str
     """Addresses, ports, protocol and payload, as far as they can be read."""
     reason: str

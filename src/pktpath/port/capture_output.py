@@ -6,6 +6,7 @@ import signal
 import stat
 import tempfile
 import weakref
+from functools import partial
 from pathlib import Path
 
 from pktpath.port.capture_source import STDIO
@@ -51,7 +52,7 @@ class Output:
         try:
             self._fd, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
             self._temporary = Path(name)
-            self._forget = weakref.finalize(self, self._temporary.unlink, missing_ok=True)
+            self._forget = weakref.finalize(self, partial(self._temporary.unlink, missing_ok=True))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.fchmod(self._fd, mode)
