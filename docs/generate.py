@@ -24,6 +24,10 @@ GROUPS = {
     ),
     Reason.SHORT: ("Ends of a merged frame", "The merged frame is complete for a reason that is no difference between frames."),
     Reason.NO_MEMORY: ("Beside the frame itself", "Nothing in the frame is against merging it."),
+    Reason.BAD_FRAGMENT: (
+        "IP fragments that were not put together",
+        "Only where reassembly is asked for (`--reassemble`): the fragments pass unchanged, each in its place.",
+    ),
 }
 HEAD = """# Reasons
 

@@ -54,7 +54,8 @@ def test_help_lists_the_commands_that_are_there_and_no_other(monkeypatch):
 def test_every_command_has_long_help_with_an_example():
     for name in listed():
         text = call(name, "--help").stdout
-        assert f"pktpath {name}" in text.split("Options:")[0].split("\n\n", 1)[1]
+        assert f"\n  pktpath {name}" in text.split("Options:")[0].split("\n\n", 1)[1]
+        assert "\\b" not in text
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["--nothing"], ["demo", "--nothing"], ["demo", "nothing"]], ids=" ".join)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 PACKAGE = Path(__file__).parent
 _KEPT_CACHES = 3
-_NOT_COMPILED = ("cli",)
+_NOT_COMPILED = ("cli", "doctor", "control")
 """Rooms that neither hold kernels nor constants of kernels."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.parent.name not in _NOT_COMPILED:
+        if path.relative_to(PACKAGE).parts[0] not in _NOT_COMPILED:
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

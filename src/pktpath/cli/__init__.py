@@ -23,6 +23,11 @@ COMMANDS = {
 """Each command: where it is, as module:name, and its line in the help."""
 
 
+def verbatim(text: str | None) -> str | None:
+    r"""Return a help text whose `\b` lines, written in a raw docstring, are what click leaves lines alone for."""
+    return text.replace("\\b\n", "\b\n") if text else text
+
+
 class LazyGroup(click.Group):
     """A group that imports a command when it is called, and lists those whose module is there."""
 
@@ -36,6 +41,7 @@ class LazyGroup(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
+        command.help = verbatim(command.help)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -62,6 +68,9 @@ def pktpath() -> None:
     Exit status: 0 done, 1 wrong usage or bad input, 2 refused by the kernel or another program,
     130 interrupted. Whatever the status, no output file is left half-written.
     """
+
+
+pktpath.help = verbatim(pktpath.help)
 
 
 def main(arguments: list[str] | None = None) -> Any:

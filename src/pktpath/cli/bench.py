@@ -29,6 +29,10 @@ def bench(which: str, *, quick: bool, markdown: str | None, as_json: bool) -> No
 
     A ratio above 1 says that pktpath is faster, whatever the unit. A peer that is not installed
     leaves its column empty, and the row says what to install.
+
+    \b
+    pktpath bench
+    pktpath bench gro --json
     """
     from pktpath.lab.bench import measure
     from pktpath.lab.bench.common import as_markdown, short

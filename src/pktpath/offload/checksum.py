@@ -136,8 +136,10 @@ def header_state(batch, i):
 def transport_state(batch, i):
     """Return the `ChecksumState` of the transport of frame `i`, and fill `payload_sum` of TCP and UDP."""
     protocol = batch.protocol[i]
+    if batch.shape[i] & MALFORMED:
+        return NOT_VERIFIABLE
     if batch.network[i] == 0:
-        return NOT_VERIFIABLE if batch.shape[i] & MALFORMED else NOT_APPLICABLE
+        return NOT_APPLICABLE
     if protocol == tcp.PROTOCOL or protocol == udp.PROTOCOL:
         return _tcp_udp_state(batch, i)
     if protocol == (ICMP if batch.network[i] == 4 else ICMPV6):
@@ -270,9 +272,8 @@ def range_sum(batch, i, offset, length):
 
 @inlined
 def _icmp_state(batch, i):
-    if batch.shape[i] & MALFORMED:
-        return NOT_VERIFIABLE
-    offset = upper_layer(batch, i)
+    # A jumbo packet is a super-frame, and ICMP has none.
+    offset = np.int64(0) if batch.shape[i] & JUMBO else upper_layer(batch, i)
     end = _packet_end(batch, i)
     if offset == 0 or end > batch.frame_len[i] or offset + _ICMP_LENGTH > end:
         return NOT_VERIFIABLE
@@ -285,7 +286,7 @@ def _icmp_state(batch, i):
 @inlined
 def _packet_end(batch, i):
     """Offset at which the IP packet of frame `i` ends, by its own length."""
-    if batch.shape[i] & (ZERO_LENGTH | JUMBO):
+    if batch.shape[i] & ZERO_LENGTH:
         return np.int64(batch.wire_len[i])
     offset = np.int64(batch.network_offset[i])
     at = batch.head_addr[i] + offset

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import FRAMES, Batch, release
+from pktpath.batch import FRAMES, Batch, make_batch, release
 from pktpath.jit import inlined, kernel
 from pktpath.offload.checksum import ICMP, ICMPV6, ChecksumState, classify, complete, verify
 from pktpath.port.capture import CaptureWriter, create_capture, open_capture
@@ -117,6 +117,7 @@ def checksum_capture(
             result.without += int(count_states(item, transport, header, tally, result.frames + 1))
             result.frames += count
             if writer is not None:
+                item = _with_room(item)  # noqa: PLW2901  the same frames
                 _write(item, writer, result, repair)
             release(item)
         result.warnings = reader.warnings
@@ -136,6 +137,17 @@ def _write(batch: Batch, writer: CaptureWriter, result: Checked, repair: bool) -
     result.fixed_headers += int(headers)
     result.written += count
     writer.write(batch)
+
+
+def _with_room(batch: Batch) -> Batch:
+    """Return a batch without fragments with a fragment table that has a row for each frame.
+
+    Where a header is written, the rest of its frame becomes a fragment (`offload.head`).
+    """
+    rows = make_batch(batch.pool, 1, max(int(batch.used[FRAMES]), 1))
+    return batch._replace(
+        frag_addr=rows.frag_addr, frag_len=rows.frag_len, frag_chunk=rows.frag_chunk, frag_origin=rows.frag_origin
+    )
 
 
 def _make_tally() -> Tally:

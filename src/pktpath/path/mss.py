@@ -184,7 +184,7 @@ def segment_size(batch, i, table, mtu):
     basis = MTU
     if mtu == 0:
         size, basis = _learnt_size(batch, i, table, headers)
-    size = max(size, 1)
+    size = max(size, np.int64(1))
     if payload <= size:
         return np.int64(0), WIRE_SIZE
     return size, basis

@@ -131,7 +131,7 @@ def _write_record(source, merged, j, scratch, rules, records, cursor, places, to
     _open_option(records.data, cursor)
     flags = np.int64(0)
     if segments > 1:
-        flags = EXPLICIT if explicit else CUT
+        flags = np.int64(EXPLICIT if explicit else CUT)
     if places:
         flags |= PLACES | (GROUP_START if total > 0 else 0)
     _put_number(records.data, cursor, flags)

@@ -12,6 +12,8 @@ from pktpath.wire import tcp, udp
 
 _NAMES = {1: "icmp", tcp.PROTOCOL: "tcp", udp.PROTOCOL: "udp", 58: "icmp6", 132: "sctp", 47: "gre", 50: "esp", 2: "igmp"}
 
+_REASONS = list(Reason)
+
 
 class Unmerged(NamedTuple):
     """A frame that was not merged."""
@@ -35,7 +37,7 @@ def unmerged(batch: Batch, before: int) -> Iterator[Unmerged]:
     alone = np.flatnonzero(batch.gso_segs[:count] <= 1)
     for row in alone[np.argsort(batch.origin[alone], kind="stable")]:
         i = int(row)
-        reason = Reason(int(batch.reason[i]))
+        reason = _REASONS[int(batch.reason[i])]
         yield Unmerged(before + int(batch.origin[i]) + 1, flow_text(batch, i), reason.word, reason.sentence)
 
 
