@@ -23,6 +23,10 @@ def bench(which: str, *, quick: bool, markdown: str | None, as_json: bool) -> No
     checksum  beside what the caches can be read at, and rte_raw_cksum
     files     coalesce and segment of a 1 GB capture in memory, beside cp, editcap, tcprewrite, Scapy
 
+    \b
+    pktpath bench gro
+    pktpath bench all --markdown RESULTS.md
+
     A ratio above 1 says that pktpath is faster, whatever the unit. A peer that is not installed
     leaves its column empty, and the row says what to install.
 
