@@ -23,7 +23,8 @@ def test_read_gro_gso_write(capture, tmp_path):
     assert pktpath.write(tmp_path / "gro.pcapng", coalesced) == 2
     assert pktpath.write(tmp_path / "back.pcapng", (pktpath.gso(batch) for batch in coalesced)) == 40
     back = [frame for batch in pktpath.read(tmp_path / "back.pcapng") for frame in pktpath.unload(batch)]
-    assert back == FRAMES[0::2] + FRAMES[1::2]
+    # GRO delivers bucket after bucket, and the receive hash says which flow lies in which.
+    assert back in (FRAMES[0::2] + FRAMES[1::2], FRAMES[1::2] + FRAMES[0::2])
 
 
 def test_one_after_the_other_in_memory(capture):
