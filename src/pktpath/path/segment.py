@@ -173,4 +173,6 @@ def reorder(batch: Batch, order: np.ndarray) -> None:
     rows = order[:count]
     if np.array_equal(rows, np.arange(count)):
         return
-    batch.frames[:count] = batch.frames[rows]
+    # As plain bytes: numpy copies records field by field.
+    descriptors = np.asarray(batch.frames).view(np.uint64).reshape(len(batch.frames), -1)
+    descriptors[:count] = descriptors[rows]

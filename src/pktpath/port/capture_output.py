@@ -6,12 +6,16 @@ import signal
 import stat
 import tempfile
 import weakref
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from pktpath.port.capture_source import STDIO
 from pktpath.port.capture_types import CaptureError
 
+BEHIND = 8
+"""Buffers that may wait to be written: what one batch makes, so that the next one is made meanwhile."""
 _STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -27,6 +31,8 @@ class Output:
         """
         self.label = "stdout" if target == STDIO else os.fspath(target)
         self.written = 0
+        self._pending: deque[Future[None]] = deque()
+        self._writer = ThreadPoolExecutor(1)
         self._temporary: Path | None = None
         self._forget = weakref.finalize(self, lambda: None)
         try:
@@ -73,8 +79,33 @@ class Output:
             message = "closed pipe: the reader has gone" if isinstance(error, BrokenPipeError) else error.strerror
             raise CaptureError(self.label, str(message), offset=self.written, field="write") from error
 
+    def write_behind(self, data: memoryview) -> None:
+        """Write all of `data` while the caller goes on; it must stay as it is for the next `BEHIND` calls, or until `wait`.
+
+        Raises:
+            CaptureError: what an earlier write could not do.
+
+        """
+        if self.live:
+            self.write(data)
+            return
+        while len(self._pending) >= BEHIND:
+            self._pending.popleft().result()
+        self._pending.append(self._writer.submit(self.write, data))
+
+    def wait(self) -> None:
+        """Wait until everything is written.
+
+        Raises:
+            CaptureError: it cannot be.
+
+        """
+        while self._pending:
+            self._pending.popleft().result()
+
     def commit(self) -> None:
         """Close and give the file its name."""
+        self.wait()
         try:
             os.close(self._fd)
             if self._temporary:
@@ -86,6 +117,9 @@ class Output:
 
     def discard(self) -> None:
         """Close and leave nothing behind."""
+        while self._pending:
+            with contextlib.suppress(CaptureError):
+                self.wait()
         with contextlib.suppress(OSError):
             os.close(self._fd)
         self._forget()

@@ -1,5 +1,6 @@
 """Writing captures: sections and interfaces by Python, frames by compiled packing."""
 
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
@@ -9,7 +10,7 @@ import numpy as np
 from pktpath.batch import Batch
 from pktpath.port import capture_pack as pack
 from pktpath.port import pcap_format, pcapng_format
-from pktpath.port.capture_output import Output
+from pktpath.port.capture_output import BEHIND, Output
 from pktpath.port.capture_reader import CaptureReader
 from pktpath.port.capture_types import MICROSECONDS, NANOSECONDS, Block, CaptureError, ExtraOptions, Interface
 from pktpath.wire.link import LINKTYPES, Link
@@ -42,6 +43,7 @@ class CaptureWriter:
         self._first: Interface | None = None
         self._seen: dict[int, Interface] = {}
         self._out = np.zeros(_BUFFER, np.uint8)
+        self._spares = deque(np.zeros(_BUFFER, np.uint8) for _ in range(BEHIND))
         self._state = np.zeros(pack.STATE_LENGTH, np.int64)
         self._table = pack.grow_table(None, 8)
 
@@ -241,6 +243,7 @@ class CaptureWriter:
             self._flush()
             fill = 0
         if len(data) > len(self._out):
+            self._output.wait()
             self._output.write(memoryview(data))
             return
         self._out[fill : fill + len(data)] = np.frombuffer(data, np.uint8)
@@ -249,7 +252,9 @@ class CaptureWriter:
     def _flush(self) -> None:
         fill = int(self._state[pack.FILL])
         self._state[pack.FILL] = 0
-        self._output.write(self._out[:fill].data)
+        self._output.write_behind(self._out[:fill].data)
+        self._spares.append(self._out)
+        self._out = self._spares.popleft()
 
 
 _MODIFIED = tuple(pcap_format.MAGIC_MODIFIED.to_bytes(4, order) for order in ("big", "little"))
