@@ -32,7 +32,7 @@ bench: $(VENV)/.tested-with
 	@$(BIN)/pktpath bench $(or $(ARGS),all --markdown bench/RESULTS.md)
 
 fuzz: $(VENV)/.tested-with
-	PKTPATH_FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(BIN)/python -m pytest -k fuzz -s $(ARGS)
+	PKTPATH_FUZZ_ROUNDS=$(FUZZ_ROUNDS) $(BIN)/python -m pytest -m fuzz -s $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

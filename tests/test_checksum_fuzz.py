@@ -20,6 +20,7 @@ def fuzz(rounds, **environment):
     return done.stdout
 
 
+@pytest.mark.fuzz
 def test_no_byte_beyond_a_frame_is_touched():
     reached = fuzz(ROUNDS)
     print(reached)

@@ -32,6 +32,7 @@ NOT_ON_A_TAP = {
 }
 
 
+@pytest.mark.fuzz
 def test_hostile_rounds(kernel_gro, capsys) -> None:  # noqa: F811
     counts = [0] * REASONS
     merged = 0

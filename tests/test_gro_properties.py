@@ -111,6 +111,7 @@ def test_without_the_compiler_and_with_bounds_checks(switch: str) -> None:
     run_apart("from support.gro_smoke import smoke; smoke()", **{switch: "1"}, **own_cache)
 
 
+@pytest.mark.fuzz
 def test_no_load_outside_a_frame() -> None:
     """Each frame ends at a page that may not be read; a load beyond it kills the child."""
     rounds = os.environ.get("PKTPATH_FUZZ_ROUNDS", "10000")

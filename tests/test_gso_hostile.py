@@ -26,6 +26,7 @@ def run(*arguments, **environment):
     return subprocess.run([sys.executable, *arguments], env=settings, capture_output=True, text=True, check=False, timeout=3600)
 
 
+@pytest.mark.fuzz
 def test_frames_that_end_at_a_guard_page():
     rounds = os.environ.get("PKTPATH_FUZZ_ROUNDS", "10000")
     done = run("-m", "support.gso_guard", rounds, "1")

@@ -158,6 +158,7 @@ def test_checksum_that_comes_out_as_zero(complete):
             assert whole[plain.transport_at + plain.field :][:2] == b"\xff\xff"
 
 
+@pytest.mark.fuzz
 def test_random_frames(complete, offloaded):
     rng = random.Random(4)
     for first in range(0, ROUNDS, 25):

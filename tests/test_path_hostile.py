@@ -19,9 +19,10 @@ from support.fuzz_undo import number, record, value_of
 from support.wild_captures import wild_pcapng
 
 HERE = Path(__file__).parent
-ROUNDS = 100 * int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "120"))
+ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "12000"))
 
 
+@pytest.mark.fuzz
 def test_mutated_records_at_guard_pages():
     """In a process of its own: a load beyond the end would kill it."""
     command = [sys.executable, "-m", "support.fuzz_undo", str(ROUNDS), "7"]

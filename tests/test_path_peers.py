@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pktpath.lab import traffic
 from pktpath.path.checksum import checksum_capture
 from pktpath.path.coalesce import Options, coalesce_capture
 from pktpath.path.segment import segment_capture
+from pktpath.port.capture import Interface, create_capture
 from support import naive_capture as naive
 from support.craft import Packet
 from support.hostile import hostile_round
@@ -130,3 +132,15 @@ def test_comments_survive_and_nothing_shows_that_was_not_there(tmp_path):
     comments = tshark(tmp_path / "y.pcapng", "-T", "fields", "-e", "frame.comment")
     assert comments == [f"frame {k}" for k in range(6)]
     assert len(tshark(tmp_path / "m.pcapng")) == len(naive.read((tmp_path / "m.pcapng").read_bytes()).frames)
+
+
+def test_tcpdump_takes_merged_frames_behind_a_short_snaplen(tmp_path):
+    source, merged, back = tmp_path / "x.pcap", tmp_path / "merged.pcapng", tmp_path / "back.pcap"
+    with create_capture(source, interfaces=[Interface(snaplen=1600, ticks_per_second=10**6)]) as writer:
+        writer.write(traffic.frames(traffic.bulk(2, 64)))
+    for target in (tmp_path / "merged.pcap", merged):
+        coalesce_capture(str(source), str(target), Options())
+        done = subprocess.run(["tcpdump", "-nr", target], capture_output=True, text=True, check=False)
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 2), done.stderr
+    segment_capture(str(merged), str(back))
+    assert back.read_bytes() == source.read_bytes()

@@ -13,7 +13,7 @@ from pktpath.path.segment import segment_capture
 from support import naive_capture as naive
 from support.wild_captures import wild_pcap, wild_pcapng
 
-ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "120"))
+ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "12000")) // 100  # each is a whole capture
 
 
 def random_options(rng: random.Random) -> Options:
@@ -46,6 +46,7 @@ def through(folder, data, options, seed, *, suffix, middle=".pcapng"):
     return back.read_bytes(), done, undone
 
 
+@pytest.mark.fuzz
 def test_any_pcapng_comes_back_to_the_byte(tmp_path):
     merged = reassembled = patched = 0
     for seed in range(ROUNDS):
@@ -59,6 +60,7 @@ def test_any_pcapng_comes_back_to_the_byte(tmp_path):
     assert min(merged // 500, reassembled // 2, patched // 50) >= ROUNDS // 120
 
 
+@pytest.mark.fuzz
 def test_any_pcap_comes_back_as_the_same_file(tmp_path):
     merged = 0
     for seed in range(ROUNDS // 3):
@@ -70,6 +72,7 @@ def test_any_pcap_comes_back_as_the_same_file(tmp_path):
     assert merged > ROUNDS
 
 
+@pytest.mark.fuzz
 def test_what_was_coalesced_before_comes_back_too(tmp_path):
     """Each time of coalescing has its own layer of records, and `segment` takes off the last."""
     layers = 0

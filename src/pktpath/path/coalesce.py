@@ -19,12 +19,12 @@ from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
 from pktpath.path.mss import learn_frame, make_mss_table, segment_size
-from pktpath.path.undo import Records, mark_section
+from pktpath.path.undo import WIDE_SNAPLEN, Records, mark_section, widen_interface
 from pktpath.path.undo_write import undo_records
 from pktpath.pool import NORMAL, chunk_alloc, chunk_put
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block, ExtraOptions
-from pktpath.port.pcapng_format import SECTION_HEADER, build_section
+from pktpath.port.pcapng_format import INTERFACE_DESCRIPTION, SECTION_HEADER, build_interface, build_section
 
 _BATCH = 4096
 LARGEST_POLL = 1024
@@ -109,7 +109,7 @@ def coalesce_capture(
         open_capture(
             source, filter=expression or None, batch_size=_BATCH, recycle=True, align=(options.poll, options.flush_timeout)
         ) as reader,
-        create_capture(target, like=reader) as writer,
+        create_capture(target, like=reader, snaplen=WIDE_SNAPLEN) as writer,
     ):
         return _Coalescer(reader, writer, options).run(progress, why)
 
@@ -141,6 +141,8 @@ class _Coalescer:
                 started = True
                 big = self.reader.big_endian
                 self._pass(Block(SECTION_HEADER, build_section(big_endian=big), big))
+                for k, interface in enumerate(self.reader.interfaces):
+                    self._pass(Block(INTERFACE_DESCRIPTION, build_interface(interface, big_endian=big), big, k))
             before = result.frames
             merged = self._coalesce(item)
             if why is not None:
@@ -152,7 +154,9 @@ class _Coalescer:
         return result
 
     def _pass(self, block: Block) -> None:
-        """Pass a block on; a section header gets the mark that its frames have undo records."""
+        """Pass a block on: a section marked as one with undo records, an interface with a snaplen for merged frames."""
+        if block.type == INTERFACE_DESCRIPTION:
+            block = block._replace(data=widen_interface(block.data, big_endian=block.big_endian))
         if block.type == SECTION_HEADER:
             block = block._replace(data=mark_section(block.data, big_endian=block.big_endian))
         self.writer.write_block(block)

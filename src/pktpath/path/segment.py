@@ -14,11 +14,11 @@ from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.mss import Basis, make_mss_table
 from pktpath.path.segment_cut import COUNTS, Count, Wishes, choose_sizes, put_in_order, replay, run_end, write_out
-from pktpath.path.undo import unmark_section
+from pktpath.path.undo import narrow_interface, unmark_section
 from pktpath.path.undo_read import make_plan, read_records, whole_groups
 from pktpath.port.capture import CaptureReader, CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import Block
-from pktpath.port.pcapng_format import SECTION_HEADER
+from pktpath.port.pcapng_format import INTERFACE_DESCRIPTION, SECTION_HEADER, parse_interface
 
 _BATCH = 4096
 _OUT = 16384
@@ -121,6 +121,10 @@ class _Segmenter:
             unmarked = unmark_section(block.data, big_endian=block.big_endian)
             self.wishes = self.wishes._replace(recorded=unmarked is not None and self.wishes.mtu == 0)
             block = block._replace(data=unmarked or block.data)
+        elif block.type == INTERFACE_DESCRIPTION:
+            block = block._replace(data=narrow_interface(block.data, big_endian=block.big_endian))
+            # What a pcap states of its interface is taken from here.
+            self.reader.interfaces[block.interface] = parse_interface(block.data, big_endian=block.big_endian)
         self.writer.write_block(block)
 
     def _segment(self, batch: Batch) -> None:

@@ -56,6 +56,12 @@ WITHOUT_SIGN = (1 << 63) - 1
 
 _SECTION_OPTIONS = 24
 """Where the options of a section header block start."""
+_SNAPLEN, _INTERFACE_OPTIONS = 12, 16
+"""Where the snaplen of an interface block stands, and where its options start."""
+WIDE_SNAPLEN = 262144
+"""What tcpdump and Wireshark write when nothing is to be cut."""
+MAGIC_SNAPLEN = 0x6F647331
+"""What tells the option with the snaplen that an interface had ("1sdo")."""
 
 
 def _mark(big_endian: bool) -> bytes:
@@ -76,6 +82,28 @@ def unmark_section(block: bytes, *, big_endian: bool) -> bytes | None:
     if block[_SECTION_OPTIONS:end] != _mark(big_endian):
         return None
     return _with_length(block[:_SECTION_OPTIONS] + block[end:], big_endian)
+
+
+def widen_interface(block: bytes, *, big_endian: bool) -> bytes:
+    """Return an interface block whose snaplen lets merged frames pass; libpcap refuses longer ones.
+
+    What it was stands in an option, the first one, so that `narrow_interface` gives the block back.
+    """
+    order = ">" if big_endian else "<"
+    (snaplen,) = struct.unpack_from(order + "I", block, _SNAPLEN)
+    wide = max(snaplen, WIDE_SNAPLEN) if snaplen else 0
+    kept = struct.pack(order + "HHIII", OPTION_CODE, 12, ENTERPRISE, MAGIC_SNAPLEN, snaplen)
+    return _with_length(block[:_SNAPLEN] + struct.pack(order + "I", wide) + kept + block[_INTERFACE_OPTIONS:], big_endian)
+
+
+def narrow_interface(block: bytes, *, big_endian: bool) -> bytes:
+    """Return an interface block as it was before `widen_interface`; any other one as it is."""
+    order = ">" if big_endian else "<"
+    kept = struct.pack(order + "HHII", OPTION_CODE, 12, ENTERPRISE, MAGIC_SNAPLEN)
+    at = _INTERFACE_OPTIONS + len(kept)
+    if block[_INTERFACE_OPTIONS:at] != kept or len(block) < at + 8:
+        return block
+    return _with_length(block[:_SNAPLEN] + block[at : at + 4] + block[at + 4 :], big_endian)
 
 
 def _with_length(block: bytes, big_endian: bool) -> bytes:

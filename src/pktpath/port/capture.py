@@ -104,6 +104,7 @@ def create_capture(
     format: str | None = None,  # noqa: A002  the word that every capture tool uses
     interfaces: Sequence[Interface] | None = None,
     like: CaptureReader | None = None,
+    snaplen: int = 0,
 ) -> CaptureWriter:
     """Create a capture; it appears under its name when the writer is closed without an error.
 
@@ -113,6 +114,7 @@ def create_capture(
         interfaces: what frames come from, by `Batch.in_port`; times are converted from `Batch.timestamp`.
         like: the reader that the batches come from: its byte order, interfaces and exact ticks are kept.
             Without both, an interface with nanoseconds is declared when its first frame comes.
+        snaplen: what a pcap states at the least: frames may be longer than those of `like`.
 
     Raises:
         CaptureError: it cannot be created.
@@ -124,7 +126,7 @@ def create_capture(
     kind = format or ("pcap" if suffix == ".pcap" else "pcapng")
     if kind not in ("pcap", "pcapng"):
         raise CaptureError(os.fspath(target), f"{kind} is neither pcap nor pcapng", field="format")
-    return CaptureWriter(Output(target), pcapng=kind == "pcapng", interfaces=interfaces, like=like)
+    return CaptureWriter(Output(target), pcapng=kind == "pcapng", interfaces=interfaces, like=like, snaplen=snaplen)
 
 
 def read(

@@ -25,7 +25,13 @@ class CaptureWriter:
     """A capture being written; see `pktpath.port.capture.create_capture`."""
 
     def __init__(
-        self, output: Output, *, pcapng: bool, interfaces: Sequence[Interface] | None = None, like: CaptureReader | None = None
+        self,
+        output: Output,
+        *,
+        pcapng: bool,
+        interfaces: Sequence[Interface] | None = None,
+        like: CaptureReader | None = None,
+        snaplen: int = 0,
     ) -> None:
         """Write nothing yet: the header waits for the first frame or block."""
         self.file = output.label
@@ -35,7 +41,7 @@ class CaptureWriter:
         """One line each about what the format could not hold."""
         self._output = output
         self._pcapng = pcapng
-        self._given, self._like = interfaces, like
+        self._given, self._like, self._snaplen = interfaces, like, snaplen
         self._big = interfaces[0].big_endian if interfaces else False
         self._started = False
         self._numbers = 0
@@ -200,12 +206,13 @@ class CaptureWriter:
             self._first = interface
             like = self._like
             if like is not None and like.format == "pcap" and self._given is None and like.header[:4] not in _MODIFIED:
-                self._put(like.header)
+                self._put(pcap_format.with_snaplen(like.header, self._snaplen))
             else:
                 rates = {one.ticks_per_second for one in (like.interfaces if like else [interface])}
                 rate = MICROSECONDS if rates | {interface.ticks_per_second} == {MICROSECONDS} else NANOSECONDS
                 self._first = interface._replace(ticks_per_second=rate)
-                self._put(pcap_format.build_header(self._first._replace(big_endian=self._big)))
+                header = pcap_format.build_header(self._first._replace(big_endian=self._big))
+                self._put(pcap_format.with_snaplen(header, self._snaplen))
         elif interface.linktype != self._first.linktype:
             message = (
                 f"a pcap has one link type: interface {port} is {interface.linktype & 0xFFFF}, "

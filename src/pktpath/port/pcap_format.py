@@ -44,6 +44,13 @@ def parse_header(header: bytes) -> tuple[Interface, int]:
     return interface, _MODIFIED_RECORD_HEADER if magic == MAGIC_MODIFIED else RECORD_HEADER
 
 
+def with_snaplen(header: bytes, least: int) -> bytes:
+    """Return a pcap header that states a snaplen of `least` bytes or more; 0 is none and stays."""
+    order = ">I" if parse_header(header)[0].big_endian else "<I"
+    (snaplen,) = struct.unpack_from(order, header, 16)
+    return header[:16] + struct.pack(order, max(snaplen, least) if snaplen else 0) + header[20:]
+
+
 def build_header(interface: Interface) -> bytes:
     """Return the pcap header that describes an interface, in microseconds where those are its ticks."""
     magic = MAGIC_MICROSECONDS if interface.ticks_per_second == MICROSECONDS else MAGIC_NANOSECONDS
