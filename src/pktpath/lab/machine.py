@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def clock_rate() -> float:
-    """Return the cycles in a nanosecond of the first core, 0 where the kernel does not say."""
+    """Return the cycles in a nanosecond of the time stamp counter, 0 where the kernel does not say."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("cpu MHz"):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.jit import JIT_DISABLED, inlined, kernel
+from pktpath.lab.machine import clock_rate
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,6 @@ def one_core() -> Iterator[int]:
         yield core
     finally:
         os.sched_setaffinity(0, before)
-
-
-def clock_rate() -> float:
-    """Return the cycles in a nanosecond of this core's time stamp counter, 0 where the kernel does not say."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("cpu MHz"):
-                return float(line.split(":")[1]) / 1000
-    except (OSError, ValueError):
-        pass
-    return 0.0
 
 
 # The clock: one pointer to a struct timespec, which compiled code hands to the C library.

@@ -8,9 +8,10 @@ import numpy as np
 
 from pktpath.batch import CHECKSUM_NONE, FRAGS, FRAMES, Batch, make_batch
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, now, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import as_rows, burst
+from pktpath.lab.machine import clock_rate
 from pktpath.offload.flow_hash import hash_frame
 from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.gro_complete import complete_all

@@ -7,9 +7,10 @@ import numpy as np
 from pktpath.batch import FRAGS, FRAMES, make_batch
 from pktpath.features import Feature
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, clock_rate, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, now, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import PAYLOAD, as_rows, super_frame
+from pktpath.lab.machine import clock_rate
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.pool import chunk_put
