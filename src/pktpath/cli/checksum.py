@@ -5,6 +5,8 @@ from typing import Any
 import click
 
 from pktpath.cli.common import (
+    BAD_INPUT,
+    DONE,
     different_files,
     json_option,
     number,
@@ -30,7 +32,7 @@ _PARTIAL = "left to the device: captured at its sender before the network card f
     "--fix-wrong", is_flag=True, help="As --fix, and write right checksums over wrong ones: they are evidence, and lost then."
 )
 @json_option
-def checksum(source: str, target: str | None, expression: str, *, fix: bool, fix_wrong: bool, as_json: bool) -> None:
+def checksum(source: str, target: str | None, expression: str, *, fix: bool, fix_wrong: bool, as_json: bool) -> int:
     r"""Count the IPv4 header, TCP, UDP and ICMP checksums of a capture, by protocol and sender.
 
     A partial checksum holds the sum of the pseudo-header only: the sender's system left the rest to
@@ -54,6 +56,7 @@ def checksum(source: str, target: str | None, expression: str, *, fix: bool, fix
 
     with progress("checksum", source) as update:
         done = checksum_capture(source, target, repair=fix_wrong, expression=expression, progress=update)
+    status = BAD_INPUT if done.damaged else DONE
     for warning in done.warnings:
         say(f"pktpath: {warning}")
     err = result_stream(target)
@@ -61,8 +64,9 @@ def checksum(source: str, target: str | None, expression: str, *, fix: bool, fix
         from dataclasses import asdict
 
         print_json(asdict(done), err=err)
-        return
+        return status
     _print(done, fix=fix, err=err)
+    return status
 
 
 def _print(done: Any, *, fix: bool, err: bool) -> None:

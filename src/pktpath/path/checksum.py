@@ -77,6 +77,8 @@ class Checked:
     """IPv4 header checksums written."""
     warnings: list[str] = field(default_factory=list)
     """What the reader had to say."""
+    damaged: bool = False
+    """The input ends too early or lies; what came before is counted and written."""
 
 
 def checksum_capture(
@@ -106,7 +108,7 @@ def checksum_capture(
     with ExitStack() as stack:
         reader = stack.enter_context(open_capture(source, filter=expression or None, batch_size=_BATCH, recycle=True))
         writer = None if target is None else stack.enter_context(create_capture(target, like=reader))
-        for item in reader.items():
+        for item in reader.kept_items():
             progress(reader.bytes_read)
             if not isinstance(item, Batch):
                 if writer is not None:
@@ -121,6 +123,7 @@ def checksum_capture(
                 _write(item, writer, result, repair)
             release(item)
         result.warnings = reader.warnings
+        result.damaged = bool(reader.damage)
     _report(tally, result)
     return result
 
