@@ -5,6 +5,7 @@ Source: include/linux/netdev_features.h, net/ethtool/common.c, ethtool(8), `netd
 """
 
 from enum import IntFlag, auto
+from typing import NamedTuple
 
 
 class Feature(IntFlag):
@@ -110,3 +111,25 @@ def fix_features(wanted: Feature) -> Feature:
     if wanted & Feature.GRO_HW:
         wanted &= ~Feature.LRO
     return wanted
+
+
+class FeatureState(NamedTuple):
+    """The features of one port, as the four bit sets of ETHTOOL_MSG_FEATURES_GET."""
+
+    hw: Feature
+    """What can be switched at all."""
+    wanted: Feature
+    """What was asked for; what a dependency took away comes back when it can."""
+    active: Feature
+    nochange: Feature = Feature.NONE
+    """What stays as it is, although the port has it."""
+
+
+_PORT = (
+    _TSO | Feature.SG | Feature.FRAGLIST | Feature.HW_CSUM | Feature.GSO | Feature.GSO_UDP_L4 | Feature.RXCSUM
+    | Feature.RXHASH | Feature.GRO | Feature.GRO_UDP_FWD | Feature.LRO
+)  # fmt: skip
+PORT_FEATURES = FeatureState(
+    hw=_PORT, wanted=_PORT & ~(Feature.LRO | Feature.GRO_UDP_FWD), active=_PORT & ~(Feature.LRO | Feature.GRO_UDP_FWD)
+)
+"""Those of pktpath's own card: all that its engine does."""
