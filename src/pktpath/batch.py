@@ -136,7 +136,7 @@ def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = N
     return Batch(
         pool=pool,
         used=np.zeros(2, np.int64),
-        frames=_aligned(capacity).view(np.recarray),
+        frames=make_descriptors(capacity).view(np.recarray),
         follower=np.zeros(capacity, np.int32),
         frag_addr=np.zeros(rows, np.int64),
         frag_len=np.zeros(rows, np.int32),
@@ -145,7 +145,29 @@ def make_batch(pool: Pool, capacity: int = BATCH_SIZE, fragments: int | None = N
     )
 
 
-def _aligned(capacity: int) -> NDArray[Any]:
+def make_batches(pool: Pool, count: int, capacity: int, fragments: int) -> Batch:
+    """Make `count` empty batches as one: each array has a first axis more, and `batch_of` takes one out."""
+    many = make_batch(pool, count * capacity, count * fragments)
+    rows = {name: getattr(many, name).reshape(count, -1) for name in Batch._fields if name not in ("pool", "used", "frames")}
+    return many._replace(used=np.zeros((count, 2), np.int64), frames=many.frames.reshape(count, capacity), **rows)
+
+
+@inlined
+def batch_of(batches, number):
+    """Return one of the batches of `make_batches`: views, nothing is copied."""
+    return Batch(
+        batches.pool,
+        batches.used[number],
+        batches.frames[number],
+        batches.follower[number],
+        batches.frag_addr[number],
+        batches.frag_len[number],
+        batches.frag_chunk[number],
+        batches.frag_origin[number],
+    )
+
+
+def make_descriptors(capacity: int) -> NDArray[Any]:
     """Return zeroed descriptors that start at a cache line, so that each one is two and not three."""
     room = np.zeros(capacity * DESCRIPTOR.itemsize + 64, np.uint8)
     start = -room.ctypes.data % 64

@@ -15,21 +15,26 @@ from numpy.typing import NDArray
 
 from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
 from pktpath.features import Feature
-from pktpath.jit import kernel
+from pktpath.jit import inlined, kernel
 from pktpath.offload.flow_hash import flow_hash
-from pktpath.offload.gro_complete import complete_all, park_all
+from pktpath.offload.gro_complete import complete_all, complete_old, park_all
 from pktpath.offload.gro_frame import receive_frames
 from pktpath.offload.gro_table import HELD, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 
 __all__ = [
     "DEFAULT_FEATURES",
+    "FLUSH_ALL",
+    "FLUSH_OLD",
     "FLUSH_TIMEOUT_NS",
+    "NO_FLUSH",
     "POLL",
     "UNLIMITED",
     "GroTable",
     "gro",
     "gro_flush",
+    "gro_held",
+    "gro_poll",
     "gro_polls",
     "gro_receive",
     "make_gro_table",
@@ -38,6 +43,8 @@ __all__ = [
 
 POLL, FLUSH_TIMEOUT_NS = 64, 100_000
 """Where a capture's polls end: after the frames of one NAPI weight, or at a gap."""
+NO_FLUSH, FLUSH_OLD, FLUSH_ALL = 0, 1, 2
+"""What `gro_poll` completes at its end."""
 _NO_GAP = np.iinfo(np.int64).max
 DEFAULT_FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
 
@@ -60,6 +67,31 @@ def gro_flush(out, table, rules):
     """End a poll: complete all that is held, bucket after bucket, in each the oldest first."""
     # Between two calls all is parked, and no frame is looked for in a batch.
     complete_all(table.parked, out, table, rules)
+
+
+@kernel
+def gro_poll(batch, first, last, out, table, rules, features, trust_partial, flush):
+    """Take frames as `gro_receive` does and then flush: NO_FLUSH, FLUSH_OLD or FLUSH_ALL.
+
+    FLUSH_OLD keeps what was first held in the jiffy `table.jiffy[0]`, as a poll does that used all of its
+    weight on a kernel of 1000 jiffies a second, or one with a gro_flush_timeout.
+    """
+    receive_frames(batch, first, last, out, table, rules, features, trust_partial)
+    if flush == FLUSH_ALL:
+        complete_all(batch, out, table, rules)
+        return
+    if flush == FLUSH_OLD:
+        complete_old(batch, out, table, rules)
+    park_all(batch, out, table, rules)
+
+
+@inlined
+def gro_held(table):
+    """Whether any frame is held."""
+    held = np.int64(0)
+    for group in range(table.group_mask + 1):
+        held |= table.groups[group, HELD]
+    return held > 0
 
 
 @kernel

@@ -73,6 +73,17 @@ def complete_all(batch, out, table, rules):
 
 
 @inlined
+def complete_old(batch, out, table, rules):
+    """Complete what was not first held in the jiffy that runs (`__napi_gro_flush_chain` with flush_old)."""
+    for group in range(table.group_mask + 1):
+        slot = table.groups[group, OLDEST]
+        while slot >= 0 and table.slots[np.uint64(slot)].age != table.jiffy[0]:
+            younger = np.int64(table.slots[np.uint64(slot)].younger)
+            complete(batch, out, table, slot, np.int64(_NONE), rules)
+            slot = younger
+
+
+@inlined
 def _leave(batch, out, table, slot, why, rules):
     held = table.slots[np.uint64(slot)]
     # Unsigned, so that numba does not look whether an index is negative.

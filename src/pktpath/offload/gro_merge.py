@@ -53,6 +53,7 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.last = i
     held.parked_count = 0
     held.reason = reason
+    held.age = table.jiffy[0]
     link_slot(table.buckets, table.groups, table.slots, slot, np.uint64(bucket), np.uint64(group))
 
 

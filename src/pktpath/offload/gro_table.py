@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.batch import Batch, make_batch
+from pktpath.batch import Batch, batch_of, make_batch, make_batches
 from pktpath.jit import inlined
 from pktpath.offload.reason import REASONS
 from pktpath.offload.rules import KERNEL_BUCKET_DEPTH, KERNEL_BUCKETS
@@ -30,7 +30,7 @@ _FIELDS = (
     ("count", "i4"),
     ("layout", "i8"),
     *((name, "i4") for name in ("chain", "mss", "limit", "mask", "first", "chunk", "reason", "bucket", "older", "younger")),
-    *((name, "i4") for name in ("parked", "parked_last", "parked_count")),
+    *((name, "i4") for name in ("parked", "parked_last", "parked_count", "age")),
 )
 SLOT = np.dtype(
     {
@@ -49,7 +49,8 @@ continues it; id_step: what next_id goes up by, decided by the second segment; c
 of its bucket; mss: payload of each segment but the last; limit: all payload must be less; room: what is
 left of that; count: segments so far; parked, parked_last, parked_count: those of earlier calls;
 first, last: those of this one, last is NOBODY where there are none; payload_sum: not folded,
-negative where unknown; reason: why it did not merge itself; older, younger: in its group.
+negative where unknown; reason: why it did not merge itself; older, younger: in its group; age: the
+jiffy in which it was first held.
 """
 OLDEST, YOUNGEST, HELD = 0, 1, 2
 """One row of `GroTable.groups`."""
@@ -83,6 +84,8 @@ class GroTable(NamedTuple):
     """(REASONS,) frames delivered so far by their `Reason`."""
     merged: NDArray[np.int64]
     """(1,) frames delivered so far as a later segment of a merged one."""
+    jiffy: NDArray[np.int64]
+    """(1,) the jiffy that runs, for whoever flushes old frames only; the low 31 bits of it."""
     depth: int
     """Slots in a group before the oldest must go."""
     bucket_mask: int
@@ -121,12 +124,45 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
         free=np.array([slots, frames], np.int64),
         counts=np.zeros(REASONS, np.int64),
         merged=np.zeros(1, np.int64),
+        jiffy=np.zeros(1, np.int64),
         depth=depth,
         bucket_mask=buckets - 1,
         group_mask=groups - 1,
     )
     table.groups[:, HELD] = 0
     return table
+
+
+def make_gro_tables(count: int, *, frames: int = 4096) -> GroTable:
+    """Return `count` empty tables of the kernel's size as one: each array has a first axis more, and `gro_of` takes one out."""
+    one = make_gro_table(frames=frames)
+    arrays = {
+        name: np.stack([getattr(one, name)] * count)
+        for name in GroTable._fields
+        if isinstance(getattr(one, name), np.ndarray) and name != "slots"
+    }
+    slots = np.zeros((count, len(one.slots)), SLOT).view(np.recarray)
+    return one._replace(parked=make_batches(one.parked.pool, count, frames, 1), slots=slots, **arrays)
+
+
+@inlined
+def gro_of(tables, number):
+    """Return one of the tables of `make_gro_tables`: views, nothing is copied."""
+    return GroTable(
+        batch_of(tables.parked, number),
+        tables.slots[number],
+        tables.buckets[number],
+        tables.groups[number],
+        tables.free_slots[number],
+        tables.free_parked[number],
+        tables.free[number],
+        tables.counts[number],
+        tables.merged[number],
+        tables.jiffy[number],
+        tables.depth,
+        tables.bucket_mask,
+        tables.group_mask,
+    )
 
 
 @inlined

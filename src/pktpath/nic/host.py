@@ -1,0 +1,122 @@
+"""A card and the CPUs that serve it: all of their state in two values that compiled code takes.
+
+Queue `q` interrupts CPU `q % cpus`, and its instance is polled there; instance `queues + c` is the backlog of CPU `c`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.nic.backlog import Backlog, make_backlog
+from pktpath.nic.clock import Clock, make_clock
+from pktpath.nic.counters import POLL_SIZES, QUEUE_COUNTS, STAGES, WAITS, Timeline, make_timeline
+from pktpath.nic.lists import make_lists
+from pktpath.nic.moderation import make_queues
+from pktpath.nic.napi import NAPI_POLL_WEIGHT, make_napis
+from pktpath.nic.rings import RxRings, make_rings
+from pktpath.nic.settings import NicSettings
+from pktpath.nic.softnet import Limits, make_softnet
+
+
+class Costs(NamedTuple):
+    """What work costs a CPU, in nanoseconds; of a byte in picoseconds.
+
+    The defaults are round figures for a server of the 2020s, see docs/replay.md; `pktpath replay --calibrate`
+    measures those of the machine that it runs on.
+    """
+
+    irq: int = 1500
+    """An interrupt: entry, handler, softirq raised, exit, and what it drives out of the caches."""
+    poll: int = 250
+    """A call of the driver's poll: entry, doorbell, refill of the ring."""
+    frame: int = 150
+    """A frame taken out of the ring: descriptor, sk_buff, unmap."""
+    gro: int = 60
+    """A frame through GRO or LRO."""
+    stack: int = 700
+    """A frame, merged or not, through IP, transport and socket."""
+    byte: int = 50
+    """A byte copied to the reader, in picoseconds."""
+    sum: int = 40
+    """A byte summed up where the card does not verify checksums, in picoseconds."""
+    ipi: int = 1000
+    """An interrupt from another CPU (RPS)."""
+    wake: int = 1200
+    """A thread woken up (threaded NAPI)."""
+
+
+class Card(NamedTuple):
+    """Queues with their rings and interrupts."""
+
+    queues: Any
+    """(queues,) records of type `moderation.QUEUE`."""
+    rings: RxRings
+    counts: NDArray[np.int64]
+    """(queues, QUEUE_COUNTS) see `counters.QueueCount`."""
+
+
+class Host(NamedTuple):
+    """CPUs with their softirqs."""
+
+    clock: Clock
+    napis: Any
+    """(queues + cpus,) records of type `napi.NAPI`."""
+    lists: NDArray[np.int64]
+    """(2 * cpus, 2) who is to be polled by the softirq of a CPU, and by its threads."""
+    round_lists: NDArray[np.int64]
+    """(2 * cpus, 2) who is left in the round that runs, and who has more for the next."""
+    softnet: Any
+    """(cpus,) records of type `softnet.SOFTNET`."""
+    backlog: Backlog
+    wake: NDArray[np.int64]
+    """(cpus,) when each CPU does its next step."""
+    times: NDArray[np.int64]
+    """(cpus, STAGES) nanoseconds by `counters.Stage`."""
+    poll_sizes: NDArray[np.int64]
+    """(POLL_SIZES,) polls by the frames that they took."""
+    waits: NDArray[np.int64]
+    """(WAITS,) frames by how long they waited between card and stack; see `counters.wait_bucket`."""
+    timeline: Timeline
+    limits: Limits
+    costs: Costs
+
+
+def make_card(settings: NicSettings) -> Card:
+    """Return a card as it is after it was opened."""
+    return Card(
+        make_queues(settings.queues, usecs=settings.rx_usecs, frames=settings.rx_frames, adaptive=settings.adaptive_rx),
+        make_rings(settings.queues, settings.rx_ring),
+        np.zeros((settings.queues, QUEUE_COUNTS), np.int64),
+    )
+
+
+def make_host(
+    settings: NicSettings,
+    cpus: int,
+    *,
+    limits: Limits = Limits(),
+    costs: Costs = Costs(),
+    weight: int = NAPI_POLL_WEIGHT,
+    rps: bool = False,
+    rfs_flows: int = 0,
+    wall: bool = False,
+) -> Host:
+    """Return so many CPUs with an instance for each queue of the card, all enabled."""
+    napis = make_napis(settings.queues + cpus, cpus, weight=weight)
+    napis.cpu[settings.queues :] = np.arange(cpus)
+    return Host(
+        clock=make_clock(cpus, wall=wall),
+        napis=napis,
+        lists=make_lists(2 * cpus),
+        round_lists=make_lists(2 * cpus),
+        softnet=make_softnet(cpus),
+        backlog=make_backlog(cpus, limits.max_backlog, rps=rps, rfs_flows=rfs_flows),
+        wake=np.full(cpus, np.iinfo(np.int64).max, np.int64),
+        times=np.zeros((cpus, STAGES), np.int64),
+        poll_sizes=np.zeros(POLL_SIZES, np.int64),
+        waits=np.zeros(WAITS, np.int64),
+        timeline=make_timeline(),
+        limits=limits,
+        costs=costs,
+    )

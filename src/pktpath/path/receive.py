@@ -1,0 +1,292 @@
+"""The way of a frame from a ring to the stack: the poll of one instance.
+
+ring ─ (checksum) ─ lro | gro ─ stack, or the backlog of another CPU
+
+A poll goes step by step, so that on a capture's clock frames arrive while it runs. Up to `GROUP` frames go
+through the offloads at once, as the kernel hands them up (gro_normal_batch); where a group ends makes no
+difference to what merges.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pktpath.batch import FRAGS, FRAMES, Batch, batch_of, make_batch, make_batches
+from pktpath.jit import inlined
+from pktpath.nic.backlog import backlog_length, backlog_take, enqueue_to_backlog, rps_cpu
+from pktpath.nic.clock import look, spend
+from pktpath.nic.counters import Event, QueueCount, Stage, note, wait_bucket
+from pktpath.nic.host import Card, Host
+from pktpath.nic.lists import NOBODY
+from pktpath.nic.moderation import adapt, irq_unmask
+from pktpath.nic.napi import (
+    DISABLE,
+    IN_BUSY_POLL,
+    napi_complete_done,
+    napi_complete_prepare,
+    napi_may_complete,
+    napi_schedule,
+    to_poller,
+)
+from pktpath.nic.rings import ring_take, ring_waiting
+from pktpath.nic.softnet import jiffy_of, round_polled
+from pktpath.offload.gro import FLUSH_ALL, FLUSH_OLD, NO_FLUSH, gro_held, gro_poll
+from pktpath.offload.gro_table import GroTable, gro_of, make_gro_tables
+from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
+from pktpath.pool import Pool
+
+GROUP = 8
+_FRAMES, _BYTES, _TAKEN = int(QueueCount.FRAMES), int(QueueCount.BYTES), int(QueueCount.TAKEN)
+_POLLS, _EMPTY, _FULL = int(QueueCount.POLLS), int(QueueCount.EMPTY_POLLS), int(QueueCount.FULL_POLLS)
+_POLL_TIME, _DRIVER, _OFFLOAD = int(Stage.POLL), int(Stage.DRIVER), int(Stage.OFFLOAD)
+_STACK, _STEER = int(Stage.STACK), int(Stage.STEER)
+_POLLED, _DELIVERED, _DROPPED = int(Event.POLL), int(Event.DELIVERED), int(Event.DROPPED)
+
+
+class Switches(NamedTuple):
+    """What is switched on, as compiled code takes it."""
+
+    features: int
+    """Number of a `Feature` value."""
+    lro: bool
+    gro: bool
+    verify: bool
+    """Checksums are summed up by the CPU: rx-checksumming is off."""
+    netif_rx: bool
+    """The world before NAPI: the handler hands each frame to the backlog."""
+    copy: bool
+    """The card writes each frame into memory of its own; else it stays where the batch has it."""
+    grain: int
+    """Frames that a poll takes in one step: 1 where time is told by what work costs, more on the wall clock."""
+    group: int
+    """Frames that go through the offloads at once."""
+    busy_poll: int
+    """Nanoseconds that a reader polls by itself after its last frame, 0 for none."""
+
+
+class Receiver(NamedTuple):
+    """A card, its host and what the frames need on the way."""
+
+    card: Card
+    host: Host
+    polls: Batch
+    """(cpus) frames of the group that each CPU has in hand."""
+    tables: GroTable
+    """(queues) what GRO holds of each instance."""
+    stack: Batch
+    """What the stack was given; whoever runs the receiver empties it."""
+    rules: KernelRules
+    switches: Switches
+
+
+def make_receiver(pool: Pool, card: Card, host: Host, switches: Switches, *, stack_frames: int = 8192) -> Receiver:
+    """Return a receiver whose frames lie in `pool`; GRO needs a header chunk for each frame that it may merge at a time."""
+    held = 4096
+    return Receiver(
+        card,
+        host,
+        make_batches(pool, len(host.softnet), max(switches.group, 1), 1),
+        make_gro_tables(len(card.queues), frames=held),
+        make_batch(pool, stack_frames, stack_frames + 2 * held + 1024),
+        RULES[DEFAULT_RULES],
+        switches,
+    )
+
+
+@inlined
+def stack_is_full(r):
+    """Whether one more poll could deliver more than `stack` has room for."""
+    stack = r.stack
+    return (
+        stack.used[FRAMES] + 2 * 64 + r.switches.group > len(stack.frames)
+        or stack.used[FRAGS] + len(r.tables.free_parked[0]) + 2 * r.switches.group > len(stack.frag_addr)
+    )
+
+
+@inlined
+def begin_poll(r, cpu, number):
+    """Start to poll an instance."""
+    host = r.host
+    state = host.softnet[cpu]
+    state.polling = number
+    state.taken = 0
+    _work(host, cpu, _POLL_TIME, host.costs.poll)
+    note(host.timeline, _POLLED, host.clock.hands[cpu], 1)
+    if number < len(r.card.queues):
+        r.card.counts[number, _POLLS] += 1
+
+
+@inlined
+def poll_step(r, cpu):
+    """Take the next frames of the poll that runs on a CPU, or end it."""
+    state = r.host.softnet[cpu]
+    if state.polling < len(r.card.queues):
+        _queue_step(r, cpu, np.int64(state.polling))
+    else:
+        _backlog_step(r, cpu, np.int64(state.polling))
+
+
+@inlined
+def _work(host, cpu, stage, nanoseconds):
+    """Let a CPU work, and book it."""
+    spend(host.clock, cpu, nanoseconds)
+    host.times[cpu, stage] += nanoseconds
+
+
+@inlined
+def _queue_step(r, cpu, queue):
+    host = r.host
+    card = r.card
+    switches = r.switches
+    state = host.softnet[cpu]
+    weight = np.int64(host.napis[queue].weight)
+    group = batch_of(r.polls, cpu)
+    before = group.used[FRAMES]
+    most = min(min(switches.grain, weight - state.taken), switches.group - before)
+    count = ring_take(card.rings, queue, group, most)
+    if count > 0:
+        state.taken += count
+        state.fed_at = host.clock.hands[cpu]
+        card.counts[queue, _TAKEN] += count
+        _work(host, cpu, _DRIVER, count * host.costs.frame)
+        if switches.gro or switches.lro:
+            _work(host, cpu, _OFFLOAD, count * host.costs.gro)
+        if switches.verify:
+            octets = np.int64(0)
+            for i in range(before, before + count):
+                octets += group.frames[np.uint64(i)].wire_len
+            _work(host, cpu, _OFFLOAD, octets * host.costs.sum // 1000)
+    full = state.taken >= weight
+    # Fewer than asked for: the ring is empty.
+    done = full or count < most
+    if done or group.used[FRAMES] >= switches.group:
+        table = gro_of(r.tables, queue)
+        timeout = np.int64(host.napis[queue].gro_flush_timeout)
+        flush = NO_FLUSH
+        if full:
+            flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
+        elif done and timeout == 0 and napi_may_complete(host.napis[queue]):
+            flush = FLUSH_ALL
+        if flush == FLUSH_OLD or timeout > 0:
+            table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
+        _offload(r, cpu, group, table, flush)
+        if done:
+            _end_of_poll(r, cpu, queue, table, full)
+
+
+@inlined
+def _offload(r, cpu, group, table, flush):
+    """Send a group through GRO and what comes out to the stack."""
+    before = r.stack.used[FRAMES]
+    count = group.used[FRAMES]
+    if count > 0 or flush != NO_FLUSH:
+        gro_poll(group, 0, count, r.stack, table, r.rules, r.switches.features, False, flush)
+        group.used[FRAMES] = 0
+    _deliver(r, cpu, before)
+
+
+@inlined
+def _end_of_poll(r, cpu, queue, table, full):
+    """`napi_complete_done`, or, after all of the weight, back to the end of the line (`__napi_poll`)."""
+    host = r.host
+    card = r.card
+    napi = host.napis[queue]
+    state = host.softnet[cpu]
+    work = np.int64(state.taken)
+    host.poll_sizes[min(work, len(host.poll_sizes) - 1)] += 1
+    card.counts[queue, _EMPTY] += work == 0
+    card.counts[queue, _FULL] += full
+    repoll = full and not napi.state & (DISABLE | IN_BUSY_POLL)
+    now = look(host.clock, cpu)
+    if not repoll and napi_may_complete(napi):
+        complete(r, cpu, queue, table, work)
+    state.polling = NOBODY
+    end_of_turn(r, cpu, queue, work, repoll, now)
+
+
+@inlined
+def complete(r, cpu, queue, table, work):
+    """Give an instance free: flush, unmask its interrupt if it may come."""
+    host = r.host
+    card = r.card
+    napi = host.napis[queue]
+    timeout, unmask = napi_complete_prepare(napi, work, gro_held(table))
+    if napi.gro_flush_timeout > 0:
+        _offload(r, cpu, batch_of(r.polls, cpu), table, FLUSH_OLD if timeout > 0 else FLUSH_ALL)
+    now = look(host.clock, cpu)
+    if napi_complete_done(host.napis, queue, host.lists, now, timeout, unmask):
+        irq_unmask(card.queues[queue], now, ring_waiting(card.rings, queue))
+    adapt(card.queues[queue], now, card.counts[queue, _FRAMES], card.counts[queue, _BYTES])
+
+
+@inlined
+def end_of_turn(r, cpu, number, work, repoll, now):
+    """Tell the round, or the thread, that its instance was polled."""
+    host = r.host
+    if host.softnet[cpu].in_round:
+        round_polled(host.softnet, host.lists, host.round_lists, cpu, host.napis, number, work, repoll, now, host.limits)
+    elif repoll:
+        to_poller(host.napis, number, host.lists)
+
+
+@inlined
+def _deliver(r, cpu, before):
+    """Hand the frames of `stack` from `before` on to IP here, or to the backlog of the CPU that they are steered to."""
+    host = r.host
+    stack = r.stack
+    end = stack.used[FRAMES]
+    for j in range(before, end):
+        frame = stack.frames[np.uint64(j)]
+        octets = np.int64(frame.wire_len)
+        segments = max(np.int64(frame.gso_segs), 1)
+        now = host.clock.hands[cpu]
+        host.waits[wait_bucket(now - frame.timestamp)] += segments
+        target = rps_cpu(host.backlog, np.int64(frame.hash), np.int64(cpu))
+        if target == cpu:
+            to_stack(host, cpu, octets, segments)
+        else:
+            to_backlog(r, cpu, target, octets, segments)
+
+
+@inlined
+def to_stack(host, cpu, octets, segments):
+    """Let IP, transport and reader have a frame."""
+    _work(host, cpu, _STACK, host.costs.stack + octets * host.costs.byte // 1000)
+    host.softnet[cpu].processed += 1
+    note(host.timeline, _DELIVERED, host.clock.hands[cpu], 1)
+
+
+@inlined
+def to_backlog(r, cpu, target, octets, segments):
+    """Leave a frame to the softirq of a CPU; False when its backlog is full."""
+    host = r.host
+    now = host.clock.hands[cpu]
+    if not enqueue_to_backlog(host.backlog, target, octets, segments):
+        host.softnet[target].dropped += 1
+        note(host.timeline, _DROPPED, now, segments)
+        return False
+    if napi_schedule(host.napis, len(r.card.queues) + target, host.lists) and target != cpu:
+        host.softnet[target].received_rps += 1
+        host.softnet[target].ipi = 1
+        host.wake[target] = min(host.wake[target], max(now, host.clock.hands[target]))
+    return True
+
+
+@inlined
+def _backlog_step(r, cpu, number):
+    """`process_backlog`: one frame, or the end of the poll."""
+    host = r.host
+    state = host.softnet[cpu]
+    napi = host.napis[number]
+    if backlog_length(host.backlog, cpu) > 0:
+        octets, segments = backlog_take(host.backlog, cpu)
+        state.taken += 1
+        to_stack(host, cpu, octets, segments)
+    full = state.taken >= napi.weight
+    if full or backlog_length(host.backlog, cpu) == 0:
+        work = np.int64(state.taken)
+        now = look(host.clock, cpu)
+        if not full:
+            napi_complete_done(host.napis, number, host.lists, now, np.int64(0), False)
+        state.polling = NOBODY
+        end_of_turn(r, cpu, number, work, full, now)
