@@ -46,15 +46,23 @@ def ring_waiting(rings, queue):
 
 
 @inlined
+def ring_full(rings, queue):
+    """Whether a ring has room for no frame more."""
+    return ring_waiting(rings, queue) >= rings.slots.shape[1]
+
+
+@inlined
+def ring_drop(rings, queue):
+    """Count a frame that found its ring full."""
+    rings.dropped[queue] += 1
+
+
+@inlined
 def ring_put(rings, queue, batch, i):
-    """Put frame `i`, whose bytes are linear, into a ring; False when it is full: the frame is dropped and counted."""
-    size = rings.slots.shape[1]
-    if ring_waiting(rings, queue) >= size:
-        rings.dropped[queue] += 1
-        return False
-    rings.slots[np.uint64(queue), np.uint64(rings.produced[queue] & (size - 1))] = batch.frames[np.uint64(i)]
+    """Put frame `i`, whose bytes are linear, into a ring that is not full."""
+    last = rings.slots.shape[1] - 1
+    rings.slots[np.uint64(queue), np.uint64(rings.produced[queue] & last)] = batch.frames[np.uint64(i)]
     rings.produced[queue] += 1
-    return True
 
 
 @inlined

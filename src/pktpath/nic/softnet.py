@@ -7,7 +7,7 @@ time is used up, `time_squeeze` counts it and a new round starts with those left
 scheduled meanwhile, then those that have more. Source: net/core/dev.c.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,24 +16,12 @@ from pktpath.nic.lists import HEAD, NOBODY, pop, push, splice
 
 SOFTNET = np.dtype(
     [(name, "i8") for name in ("processed", "dropped", "time_squeeze", "received_rps", "flow_limit_count")]
-    + [(name, "i8") for name in ("in_round", "budget", "limit", "rounds", "polling", "taken", "ipi", "fed_at")]
+    + [(name, "i8") for name in ("in_round", "budget", "limit", "rounds", "polling", "taken", "ipi", "fed_at", "segments", "lost")]
 )
 """One CPU. The first five are columns of /proc/net/softnet_stat; in_round: whether a round runs; budget, limit: frames and
 jiffies left to it; rounds: since the start; polling: instance that is being polled, or NOBODY; taken: frames in that
-poll; ipi: another CPU interrupts; fed_at: when a poll last found a frame."""
-
-
-class Limits(NamedTuple):
-    """The sysctls of net.core that bound a round."""
-
-    budget: int = 300
-    """netdev_budget: frames."""
-    budget_usecs: int = 2000
-    """netdev_budget_usecs: microseconds, rounded up to jiffies."""
-    max_backlog: int = 1000
-    """netdev_max_backlog: frames."""
-    hz: int = 1000
-    """Jiffies in a second (CONFIG_HZ)."""
+poll; ipi: another CPU interrupts; fed_at: when a poll last found a frame;
+segments: wire frames in those that its stack saw; lost: wire frames in those that its backlog dropped."""
 
 
 def make_softnet(cpus: int) -> Any:

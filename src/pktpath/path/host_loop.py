@@ -7,7 +7,7 @@ before a CPU's step of the same time, CPUs in the order of their numbers: the sa
 
 import numpy as np
 
-from pktpath.batch import FRAMES, batch_of
+from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.nic.clock import NEVER, look, spend
 from pktpath.nic.counters import Event, QueueCount, Stage, note
@@ -22,11 +22,10 @@ from pktpath.nic.napi import (
     napi_schedule,
     napi_watchdog,
 )
-from pktpath.nic.rings import ring_put, ring_take, ring_waiting
+from pktpath.nic.rings import ring_drop, ring_full, ring_put, ring_take, ring_waiting
 from pktpath.nic.softnet import round_begin, round_next
 from pktpath.path.receive import begin_poll, poll_step, stack_is_full, to_backlog
 from pktpath.pool import HEADROOM, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_class_for, chunk_put
-from pktpath.wire.load import copy_bytes
 
 ARRIVALS_WANTED, STACK_FULL, IDLE = 0, 1, 2
 """Why `run` came back: it needs to know what arrives next; `stack` must be emptied; nothing is left to do."""
@@ -84,14 +83,16 @@ def _arrive(r, batch, i, queue):
     card.counts[queue, _FRAMES] += 1
     card.counts[queue, _BYTES] += frame.wire_len
     note(r.host.timeline, _ARRIVED, now, 1)
-    if r.switches.copy and not _write_to_memory(batch, i):
+    if ring_full(card.rings, queue):
+        ring_drop(card.rings, queue)
+        chunk_put(r.stack.pool, np.int64(frame.head_chunk))
+        note(r.host.timeline, _DROPPED, now, 1)
+        return
+    if r.switches.copy and not _write_to_memory(batch, i, r.stack.pool):
         card.counts[queue, _NO_BUFFER] += 1
         note(r.host.timeline, _DROPPED, now, 1)
         return
-    if not ring_put(card.rings, queue, batch, i):
-        chunk_put(batch.pool, np.int64(frame.head_chunk))
-        note(r.host.timeline, _DROPPED, now, 1)
-        return
+    ring_put(card.rings, queue, batch, i)
     line = card.queues[queue]
     cpu = queue % len(r.host.wake)
     if not line.masked:
@@ -115,18 +116,22 @@ def _wait_until(host, cpu, when):
 
 
 @inlined
-def _write_to_memory(batch, i):
-    """Write a frame into a buffer, as a card does; False when none is free."""
+def _write_to_memory(batch, i, pool):
+    """Write a frame into a buffer of the host, as a card does; False when none is free."""
     frame = batch.frames[i]
     length = np.int64(frame.head_len)
     chunk_class = max(chunk_class_for(length), NORMAL)
-    chunk = chunk_alloc(batch.pool, chunk_class) if length + HEADROOM <= batch.pool.size[chunk_class] else NO_CHUNK
+    chunk = chunk_alloc(pool, chunk_class) if length + HEADROOM <= pool.size[chunk_class] else NO_CHUNK
     if chunk == NO_CHUNK:
         return False
-    target = chunk_address(batch.pool, chunk) + HEADROOM
-    copy_bytes(batch.pool.mem, target, frame.head_addr, length)
+    target = chunk_address(pool, chunk) + HEADROOM
+    source = frame.head_addr
+    for k in range(length):
+        pool.mem[target + k] = batch.pool.mem[source + k]
     frame.head_addr = target
     frame.head_chunk = chunk
+    frame.option_addr = 0
+    frame.option_len = 0
     return True
 
 

@@ -253,6 +253,7 @@ def to_stack(host, cpu, octets, segments):
     """Let IP, transport and reader have a frame."""
     _work(host, cpu, _STACK, host.costs.stack + octets * host.costs.byte // 1000)
     host.softnet[cpu].processed += 1
+    host.softnet[cpu].segments += segments
     note(host.timeline, _DELIVERED, host.clock.hands[cpu], 1)
 
 
@@ -263,6 +264,7 @@ def to_backlog(r, cpu, target, octets, segments):
     now = host.clock.hands[cpu]
     if not enqueue_to_backlog(host.backlog, target, octets, segments):
         host.softnet[target].dropped += 1
+        host.softnet[target].lost += segments
         note(host.timeline, _DROPPED, now, segments)
         return False
     if napi_schedule(host.napis, len(r.card.queues) + target, host.lists) and target != cpu:

@@ -1,0 +1,192 @@
+"""The way of `pktpath replay`: what a card and a host would do with a capture.
+
+capture ─ rss ─ rings ─ interrupts ─ polls ─ lro | gro ─ stack
+
+The capture's timestamps are the clock and `Costs` the host's speed; nothing is measured, so the same capture
+and the same options give the same result.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.batch import FRAMES, Batch, release
+from pktpath.features import Feature
+from pktpath.jit import kernel
+from pktpath.nic.host import make_card, make_host
+from pktpath.nic.napi import napi_enable
+from pktpath.offload.rss import make_rss, queue_of, rss_hash
+from pktpath.path.host_loop import ARRIVALS_WANTED, IDLE, run
+from pktpath.path.receive import Receiver, Switches, make_receiver
+from pktpath.path.replay_report import report
+from pktpath.path.replay_types import Replayed, ReplayOptions
+from pktpath.pool import make_pool
+from pktpath.port.capture import CaptureError, open_capture
+
+_BATCH = 4096
+_GROUP = 8
+_MOST_BUFFERS = 1 << 18
+_LARGE_BUFFERS = 1024
+_RFS_FLOWS = 32768
+_LONGEST_GAP = 86_400 * 1_000_000_000
+"""Nanoseconds; a longer gap between two frames is a broken timestamp."""
+_MTU_FRAME = 1522
+
+
+def replay_capture(
+    source: str,
+    options: ReplayOptions,
+    *,
+    expression: str = "",
+    progress: Callable[[int], None] = lambda _offset: None,
+) -> Replayed:
+    """Send a capture through the receive path of a host.
+
+    Args:
+        source: file name, or "-" for standard input.
+        options: card, host and speed.
+        expression: pcap-filter expression; other frames do not arrive.
+        progress: called with the offset reached in the input, in bytes.
+
+    Raises:
+        CaptureError: the capture cannot be opened, or holds no frame that can be read.
+
+    """
+    replay = Replay(options)
+    damage = ""
+    with open_capture(source, filter=expression or None, batch_size=_BATCH) as reader:
+        try:
+            for batch in reader:
+                replay.arrive(batch)
+                progress(reader.bytes_read)
+        except CaptureError as error:
+            if reader.frames == 0:
+                raise
+            damage = str(error)
+        warnings = list(reader.warnings)
+    if damage:
+        warnings.append(damage)
+    return replay.finish(warnings, damaged=bool(damage))
+
+
+class Replay:
+    """A receiver fed from batches with timestamps of a capture."""
+
+    def __init__(self, options: ReplayOptions, *, sink: Callable[[Batch], None] | None = None) -> None:
+        """Make a card and a host; `sink` is shown each batch of frames that the stack was given."""
+        settings = options.settings
+        cpus = settings.queues if options.cpus is None else options.cpus
+        features = settings.features.active
+        self.options = options
+        self._sink = sink
+        card = make_card(settings)
+        host = make_host(
+            settings,
+            cpus,
+            limits=options.limits,
+            costs=options.costs,
+            weight=options.weight,
+            rps=options.rps,
+            rfs_flows=_RFS_FLOWS if options.rfs else 0,
+        )
+        host.napis.gro_flush_timeout[: settings.queues] = settings.gro_flush_timeout
+        host.napis.defer_hard_irqs[: settings.queues] = settings.napi_defer_hard_irqs
+        for number in range(len(host.napis)):
+            napi_enable(host.napis[number], settings.threaded and number < settings.queues)
+        buffers = min(settings.queues * (settings.rx_ring + 4096) + 16384, _MOST_BUFFERS)
+        pool = make_pool(header=65536, normal=buffers, large=_LARGE_BUFFERS)
+        switches = Switches(
+            features=int(features | (Feature.GRO_UDP_FWD & settings.features.active)),
+            lro=bool(features & Feature.LRO),
+            gro=bool(features & Feature.GRO),
+            verify=not features & Feature.RXCSUM,
+            netif_rx=options.netif_rx,
+            copy=True,
+            grain=1,
+            group=_GROUP,
+            busy_poll=options.busy_poll,
+        )
+        self.receiver: Receiver = make_receiver(pool, card, host, switches)
+        self._rss = make_rss(settings.key, _table(settings.indirection, settings.queues), settings.hash_fields, settings.hash_inner)
+        self._keeps_hash = bool(features & Feature.RXHASH) or options.rps or options.rfs
+        self._queue = np.zeros(_BATCH, np.int64)
+        self._epoch: int | None = None
+        self._last = 0
+        self._shift = 0
+        self._backwards = 0
+        self._gaps = 0
+        self._long = 0
+
+    def arrive(self, batch: Batch) -> None:
+        """Let the frames of a batch arrive at their times; it is empty afterwards."""
+        count = int(batch.used[FRAMES])
+        if count == 0:
+            return
+        if count > len(self._queue):
+            self._queue = np.zeros(count, np.int64)
+        self._long += int((batch.wire_len[:count] > _MTU_FRAME).sum())
+        batch.timestamp[:count] = self._since_start(batch.timestamp[:count])
+        steer(batch, count, self._rss, self._queue, self._keeps_hash)
+        first = 0
+        why = -1
+        while why != ARRIVALS_WANTED:
+            first, why = run(self.receiver, batch, first, count, self._queue, False)
+            self._empty_stack()
+        batch.used[FRAMES] = 0
+
+    def finish(self, warnings: list[str] | None = None, *, damaged: bool = False) -> Replayed:
+        """Let the CPUs do what is left and tell what happened."""
+        nothing = self.receiver.stack
+        why = -1
+        while why != IDLE:
+            _, why = run(self.receiver, nothing, 0, 0, self._queue, True)
+            self._empty_stack()
+        lines = list(warnings or [])
+        if self._backwards:
+            lines.append(f"{self._backwards} frames are older than the one before them: they arrive together with it")
+        if self._gaps:
+            lines.append(f"{self._gaps} gaps of more than a day are taken for one of a day")
+        if self._long:
+            lines.append(
+                f"{self._long} frames are longer than an MTU of 1500 allows on a wire: "
+                "where they are super-frames of the sender, cut them first with pktpath segment"
+            )
+        return report(self.receiver, self._last, lines, damaged=damaged)
+
+    def _empty_stack(self) -> None:
+        if self._sink is not None:
+            self._sink(self.receiver.stack)
+        release(self.receiver.stack)
+
+    def _since_start(self, stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return times since the first frame, never backwards, on the replay's clock."""
+        if self._epoch is None:
+            self._epoch = int(stamps[0])
+            self._newest = int(stamps[0])
+        before = np.concatenate([[self._newest], stamps])
+        newest = np.maximum.accumulate(before)
+        self._backwards += int((before[1:] < newest[:-1]).sum())
+        steps = np.diff(newest)
+        self._gaps += int((steps > _LONGEST_GAP).sum())
+        elapsed = self._shift + np.cumsum(np.minimum(steps, _LONGEST_GAP))
+        self._newest = int(newest[-1])
+        self._shift = int(elapsed[-1])
+        speed = self.options.speed
+        times = elapsed // speed.numerator * speed.denominator + elapsed % speed.numerator * speed.denominator // speed.numerator
+        self._last = int(times[-1])
+        return times
+
+
+def _table(indirection: tuple[int, ...], queues: int) -> tuple[int, ...]:
+    return indirection or tuple(entry % queues for entry in range(128))
+
+
+@kernel
+def steer(batch, count, rss, queue_of_frame, keeps_hash):
+    """Hash frames and choose their queues; without receive hashing the card keeps the hash to itself."""
+    rss_hash(batch, 0, count, rss)
+    for i in range(count):
+        queue_of_frame[i] = queue_of(rss, batch.frames[i].hash)
+        if not keeps_hash:
+            batch.frames[i].hash = 0
