@@ -9,6 +9,9 @@
  *   cksum LENGTH RUNS        rte_raw_cksum
  *   read LENGTH RUNS         sum of 64-bit words, as wide as the machine loads
  *   memcpy LENGTH RUNS       memcpy
+ *   tuples FILE BYTES COUNT KEY  COUNT inputs of BYTES bytes of the Toeplitz hash, as on the wire, and the key in hexadecimal
+ *   rss HOW RUNS             their hashes by softrss (rte_softrss_be), gfni (rte_thash_gfni) or bulk (rte_thash_gfni_bulk)
+ *   hashes                   the hashes of the last rss run: {"hashes": […]}
  *   frame INDEX              the frames of the last gro or gso run: {"hex": …}
  *
  * "ns" is the median of RUNS timed calls, less what an empty measurement takes. Whatever readies the
@@ -30,6 +33,8 @@
 #include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_tcp.h>
+#include <rte_thash.h>
+#include <rte_thash_gfni.h>
 #include <rte_version.h>
 
 #define MAX_FRAMES 1024
@@ -37,10 +42,24 @@
 #define MAX_SEGMENTS 128
 #define HEADERS (sizeof(struct rte_ether_hdr) + sizeof(struct rte_ipv4_hdr))
 #define AREA (1 << 20)
+#define MAX_TUPLE 36
+#define MAX_KEY 52
+/* Not rte_thash_gfni_supported(), which tells what the library was compiled for: these are inline, and compiled here. */
+#ifdef RTE_THASH_GFNI_DEFINED
+#define HAVE_GFNI 1
+#else
+#define HAVE_GFNI 0
+#endif
 
 static struct rte_mempool *frame_pool, *direct_pool, *indirect_pool;
 static struct rte_mbuf *frames[MAX_FRAMES], *burst_of[MAX_FRAMES], *out[MAX_FRAMES + MAX_SEGMENTS];
 static uint8_t saved[MAX_FRAMES][128]; /* headers as loaded: merging writes into them */
+static uint8_t tuples[MAX_FRAMES][MAX_TUPLE]; /* as on the wire */
+static uint32_t words[MAX_FRAMES][MAX_TUPLE / 4]; /* in the order that rte_softrss_be takes */
+static uint8_t *tuple_of[MAX_FRAMES], key[MAX_KEY];
+static uint32_t converted_key[MAX_KEY / 4], hashes[MAX_FRAMES];
+static uint64_t matrices[MAX_KEY];
+static int tuple_count, tuple_length;
 static int frame_count, frame_length, out_count, segment_count;
 static int64_t times[MAX_RUNS], clock_cost;
 static uint8_t *area;
@@ -285,6 +304,73 @@ static void memory(const char *what, int length, int runs)
 	printf("{\"ns\": %.3f}\n", (median(runs) - clock_cost) / CALLS);
 }
 
+static void load_tuples(const char *path, int length, int count, const char *digits)
+{
+	int key_length = strlen(digits) / 2;
+	FILE *file;
+
+	tuple_count = 0;
+	if (length < 4 || length > MAX_TUPLE || length % 4 || count < 1 || count > MAX_FRAMES)
+		return fail("inputs of 4 to 36 bytes, whole words, at most 1024");
+	if (key_length > MAX_KEY || key_length < length + 4 || key_length % 4)
+		return fail("a key of whole words, four bytes longer than the input, at most 52 bytes");
+	for (int k = 0; k < key_length; k++)
+		if (sscanf(digits + 2 * k, "%2hhx", key + k) != 1)
+			return fail("the key is not hexadecimal");
+	file = fopen(path, "rb");
+	if (!file)
+		return fail("the file of inputs cannot be opened");
+	for (; tuple_count < count; tuple_count++) {
+		if (fread(tuples[tuple_count], 1, length, file) != (size_t)length) {
+			fclose(file);
+			return fail("the file of inputs is too short");
+		}
+		for (int k = 0; k < length / 4; k++) {
+			memcpy(&words[tuple_count][k], tuples[tuple_count] + 4 * k, 4);
+			words[tuple_count][k] = rte_be_to_cpu_32(words[tuple_count][k]);
+		}
+		tuple_of[tuple_count] = tuples[tuple_count];
+	}
+	fclose(file);
+	tuple_length = length;
+	rte_convert_rss_key((const uint32_t *)key, converted_key, key_length);
+	rte_thash_complete_matrix(matrices, key, key_length);
+	printf("{\"tuples\": %d, \"gfni\": %s}\n", tuple_count, HAVE_GFNI ? "true" : "false");
+}
+
+static void rss(const char *how, int runs)
+{
+	int gfni = how[0] != 's', bulk = how[0] == 'b', length = tuple_length, count = tuple_count;
+
+	if (!tuple_count)
+		return fail("load tuples");
+	if (gfni && !HAVE_GFNI)
+		return fail("this processor has no GFNI with AVX-512");
+	for (int r = 0; r < runs; r++) {
+		int64_t start = now();
+
+		if (bulk)
+			rte_thash_gfni_bulk(matrices, length, tuple_of, hashes, count);
+		else if (gfni)
+			for (int i = 0; i < count; i++)
+				hashes[i] = rte_thash_gfni(matrices, tuples[i], length);
+		else
+			for (int i = 0; i < count; i++)
+				hashes[i] = rte_softrss_be(words[i], length / 4, (const uint8_t *)converted_key);
+		times[r] = now() - start;
+		asm volatile("" ::: "memory");
+	}
+	printf("{\"ns\": %.1f}\n", median(runs) - clock_cost);
+}
+
+static void show_hashes(void)
+{
+	printf("{\"hashes\": [");
+	for (int i = 0; i < tuple_count; i++)
+		printf("%s%" PRIu32, i ? ", " : "", hashes[i]);
+	printf("]}\n");
+}
+
 static void show_frame(int index)
 {
 	if (index < 0 || index >= out_count)
@@ -298,7 +384,7 @@ static void show_frame(int index)
 
 int main(int argc, char **argv)
 {
-	char line[4096], path[3000], word[16];
+	char line[4096], path[3000], word[16], digits[128];
 	int a, b;
 
 	if (rte_eal_init(argc, argv) < 0)
@@ -316,6 +402,12 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "load %2999s %d %d", path, &a, &b) == 3)
 			load(path, a, b);
+		else if (sscanf(line, "tuples %2999s %d %d %127s", path, &a, &b, digits) == 4)
+			load_tuples(path, a, b, digits);
+		else if (sscanf(line, "rss %15s %d", word, &a) == 2 && a > 0 && a <= MAX_RUNS)
+			rss(word, a);
+		else if (!strncmp(line, "hashes", 6))
+			show_hashes();
 		else if (sscanf(line, "frame %d", &a) == 1)
 			show_frame(a);
 		else if (sscanf(line, "gro %15s %d %d", word, &a, &b) == 3 && b > 0 && b <= MAX_RUNS)

@@ -4,7 +4,7 @@ import click
 
 from pktpath.cli.common import json_option, print_json, print_table, say, steps
 
-_BENCHES = ("gro", "gso", "checksum", "files")
+_BENCHES = ("gro", "gso", "checksum", "rss", "files")
 
 
 @click.command(short_help="The engine and its peers side by side.")
@@ -21,6 +21,7 @@ def bench(which: str, *, quick: bool, markdown: str | None, as_json: bool) -> No
     gro       beside DPDK's rte_gro, the same frames in the same bursts
     gso       beside DPDK's rte_gso with software checksums
     checksum  beside what the caches can be read at, and rte_raw_cksum
+    rss       the Toeplitz hash beside rte_softrss_be and rte_thash_gfni
     files     coalesce and segment of a 1 GB capture in memory, beside cp, editcap, tcprewrite, Scapy
 
     \b

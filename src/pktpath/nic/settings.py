@@ -6,17 +6,13 @@ Source: ethtool(8), Documentation/networking/scaling.rst, Documentation/networki
 from dataclasses import dataclass, field
 
 from pktpath.features import PORT_FEATURES, FeatureState
+from pktpath.offload import rss_key
 
-DEFAULT_KEY = bytes.fromhex(
-    "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa",
-)
-"""Microsoft's published key of 40 bytes, the default of most drivers that do not draw one."""
-INDIRECTION_SIZE = 128
-MOST_QUEUES = 128
+DEFAULT_KEY = rss_key.DEFAULT_KEY
+INDIRECTION_SIZE = rss_key.INDIRECTION_SIZE
+MOST_QUEUES = rss_key.MOST_QUEUES
 MOST_RING = 8192
-HASH_FIELDS = {"tcp4": "sdfn", "tcp6": "sdfn", "udp4": "sdfn", "udp6": "sdfn", "sctp4": "sd", "sctp6": "sd"}
-"""What the hash covers by protocol, in the letters of `ethtool -N DEV rx-flow-hash`: s and d for the
-addresses, f and n for bytes 0-1 and 2-3 of the transport header (the ports). An empty word: no hash."""
+HASH_FIELDS = rss_key.HASH_FIELDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

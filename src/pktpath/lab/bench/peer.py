@@ -71,6 +71,13 @@ class Peer:
             file.flush()
             self.ask("load", file.name, frames.shape[1], frames.shape[0])
 
+    def load_tuples(self, tuples: NDArray[np.uint8], key: bytes) -> bool:
+        """Hand over inputs of the Toeplitz hash, one a row, and its key; return whether GFNI is there."""
+        with tempfile.NamedTemporaryFile(prefix="pktpath-tuples-", dir=_fast_directory()) as file:
+            file.write(tuples.tobytes())
+            file.flush()
+            return bool(self.ask("tuples", file.name, tuples.shape[1], tuples.shape[0], key.hex())["gfni"])
+
     def close(self) -> None:
         """End the peer."""
         self._process.communicate()
