@@ -6,13 +6,13 @@ Source: ethtool(8), Documentation/networking/scaling.rst, Documentation/networki
 from dataclasses import dataclass, field
 
 from pktpath.features import PORT_FEATURES, FeatureState
+from pktpath.offload.rss_key import DEFAULT_KEY, HASH_FIELDS, INDIRECTION_SIZE, MOST_QUEUES
+
+__all__ = ["DEFAULT_KEY", "HASH_FIELDS", "INDIRECTION_SIZE", "MOST_QUEUES", "MOST_RING", "NicSettings"]
+
 from pktpath.offload import rss_key
 
-DEFAULT_KEY = rss_key.DEFAULT_KEY
-INDIRECTION_SIZE = rss_key.INDIRECTION_SIZE
-MOST_QUEUES = rss_key.MOST_QUEUES
 MOST_RING = 8192
-HASH_FIELDS = rss_key.HASH_FIELDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

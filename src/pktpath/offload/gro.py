@@ -10,9 +10,6 @@ IP tunnels; here those frames pass. The kernel does not look at the version nibb
 header before it merges; here such a frame is malformed and passes.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
@@ -20,6 +17,7 @@ from pktpath.offload.flow_hash import flow_hash
 from pktpath.offload.gro_complete import complete_all, complete_old, park_all
 from pktpath.offload.gro_frame import receive_frames
 from pktpath.offload.gro_table import HELD, UNLIMITED, GroTable, make_gro_table
+from pktpath.offload.poll import FLUSH_TIMEOUT_NS, NO_GAP, POLL, end_of_poll, poll_numbers
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 
 __all__ = [
@@ -41,11 +39,8 @@ __all__ = [
     "poll_numbers",
 ]
 
-POLL, FLUSH_TIMEOUT_NS = 64, 100_000
-"""Where a capture's polls end: after the frames of one NAPI weight, or at a gap."""
 NO_FLUSH, FLUSH_OLD, FLUSH_ALL = 0, 1, 2
 """What `gro_poll` completes at its end."""
-_NO_GAP = np.iinfo(np.int64).max
 DEFAULT_FEATURES = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
 
 
@@ -106,10 +101,7 @@ def gro_polls(batch, out, table, rules, features, trust_partial, poll, flush_tim
     first = 0
     number = 0
     while first < count:
-        last = first + 1
-        end = min(count - first, poll) + first
-        while last < end and batch.frames[last].timestamp - batch.frames[last - 1].timestamp <= flush_timeout_ns:
-            last += 1
+        last = end_of_poll(batch, first, poll, flush_timeout_ns)
         before = out.used[FRAMES]
         receive_frames(batch, first, last, out, table, rules, features, trust_partial)
         complete_all(batch, out, table, rules)
@@ -147,10 +139,5 @@ def gro(
     out = make_batch(batch.pool, max(count + held, 1), count + rows + len(table.parked.frames))
     if unlimited and not batch.hash[:count].any():
         flow_hash(batch, 0, count)
-    gro_polls(batch, out, table, rules, int(features), trust_partial, count, _NO_GAP, poll_numbers(out))
+    gro_polls(batch, out, table, rules, int(features), trust_partial, count, NO_GAP, poll_numbers(out))
     return out
-
-
-def poll_numbers(out: Batch) -> NDArray[np.int32]:
-    """Return the `out_poll` argument of `gro_polls` for this output batch."""
-    return np.zeros(len(out.head_addr), np.int32)

@@ -42,7 +42,7 @@ _ZERO_CHECKSUM, _BAD_UDP_LENGTH = int(Reason.ZERO_CHECKSUM), int(Reason.BAD_UDP_
 
 
 @inlined
-def _fragment_reason(batch, i):
+def fragment_reason(batch, i):
     """Return what reassembly said of a fragment, if it was asked."""
     said = np.int64(batch.frames[i].reason)
     return said if said >= _FIRST_OF_REASSEMBLY else _IP_FRAGMENT
@@ -78,7 +78,7 @@ def admit(batch, i, features, trust_partial):
         if shape & parse.IP_OPTIONS:
             return PASSES, _IP_OPTIONS, protocol, nowhere
         if fragment & (ipv4.MF | ipv4.OFFSET_MASK):
-            return PASSES, _fragment_reason(batch, i), protocol, nowhere
+            return PASSES, fragment_reason(batch, i), protocol, nowhere
         if shape & parse.BAD_IP_CHECKSUM:
             return PASSES, _BAD_IP_CHECKSUM, protocol, nowhere
         if fragment & ipv4.RESERVED:
@@ -87,7 +87,7 @@ def admit(batch, i, features, trust_partial):
         transport = offset + ipv4.LENGTH
     else:
         if shape & parse.FRAGMENT:
-            return PASSES, _fragment_reason(batch, i), protocol, nowhere
+            return PASSES, fragment_reason(batch, i), protocol, nowhere
         length = load16(mem, at + ipv6.PAYLOAD_LENGTH) + ipv6.LENGTH
         if transport == 0:
             protocol, transport = _walk_extensions(mem, base, end, offset)

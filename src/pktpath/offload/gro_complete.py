@@ -86,32 +86,23 @@ def complete_old(batch, out, table, rules):
 @inlined
 def _leave(batch, out, table, slot, why, rules):
     held = table.slots[np.uint64(slot)]
-    # Unsigned, so that numba does not look whether an index is negative.
-    j = np.uint64(out.used[FRAMES])
-    out.used[FRAMES] += 1
-    parked = np.int64(held.parked_count)
-    if parked > 0:
-        copy_descriptor(table.parked, np.uint64(held.parked), out, j)
-    else:
-        copy_descriptor(batch, np.uint64(held.first), out, j)
+    j = lift(batch, out, table, held)
     row = out.used[FRAGS]
     to = out.frames[j]
-    to.frag_first = row
     reason = np.int64(why)
     count = np.int64(held.count)
+    parked = np.int64(held.parked_count)
     if count > 1:
         headers = np.int64(to.payload_offset)
         rows = _write_ranges(table.parked, held.parked, parked, headers, held.mss, out, row)
         rows = _write_ranges(batch, held.first, count - parked, headers, held.mss, out, rows)
         # All are of one length but the last.
-        out.frag_len[np.uint64(rows - 1)] = np.int64(held.limit) - held.room - (count - 1) * held.mss
+        payload = np.int64(held.limit) - held.room
+        out.frag_len[np.uint64(rows - 1)] = payload - (count - 1) * held.mss
         out.used[FRAGS] = rows
-        to.frag_count = count
-        to.head_addr = held.at
-        to.head_len = headers
-        to.head_chunk = held.chunk
         table.merged[0] += count - 1
-        _complete_headers(out, j, held, rules)
+        pseudo = write_merged(out, j, held, payload)
+        _complete_transport(out, j, held, pseudo, rules)
     elif held.reason != _NONE:
         reason = np.int64(held.reason)
     elif why != _EVICTED:
@@ -119,10 +110,24 @@ def _leave(batch, out, table, slot, why, rules):
     to.reason = reason
     table.counts[np.uint64(reason)] += 1
     if parked > 0:
-        _free_parked(table, held.parked, parked)
+        free_parked(table, held.parked, parked)
     left = table.free[SLOTS]
     table.free_slots[np.uint64(left)] = slot
     table.free[SLOTS] = left + 1
+
+
+@inlined
+def lift(batch, out, table, held):
+    """Append a held frame's first descriptor to `out`, without its payload; return its row."""
+    # Unsigned, so that numba does not look whether an index is negative.
+    j = np.uint64(out.used[FRAMES])
+    out.used[FRAMES] += 1
+    if held.parked_count > 0:
+        copy_descriptor(table.parked, np.uint64(held.parked), out, j)
+    else:
+        copy_descriptor(batch, np.uint64(held.first), out, j)
+    out.frames[j].frag_first = out.used[FRAGS]
+    return j
 
 
 @inlined
@@ -152,12 +157,14 @@ def park_all(batch, out, table, rules):
             if table.free[PARKED] < np.int64(held.count) - held.parked_count:
                 complete(batch, out, table, slot, np.int64(_NO_MEMORY), rules)
             else:
-                _park(batch, table, held)
+                park(batch, table, held)
+                held.extent = NO_EXTENT
             slot = younger
 
 
 @inlined
-def _park(batch, table, held):
+def park(batch, table, held):
+    """Keep the descriptors of a held frame's segments in this batch; there must be room for them."""
     i = np.uint64(held.first)
     for _ in range(np.int64(held.count) - held.parked_count):
         left = table.free[PARKED] - 1
@@ -172,11 +179,11 @@ def _park(batch, table, held):
         held.parked_count += 1
         i = np.uint64(batch.follower[i])
     held.last = NOBODY
-    held.extent = NO_EXTENT
 
 
 @inlined
-def _free_parked(table, first, count):
+def free_parked(table, first, count):
+    """Give back the parked descriptors of a frame that has left."""
     number = np.int64(first)
     left = table.free[PARKED]
     for k in range(count):
@@ -186,18 +193,28 @@ def _free_parked(table, first, count):
 
 
 @inlined
-def _complete_headers(out, j, held, rules):
-    """Write lengths and the pseudo-header sum into the private headers, and what they mean into the columns."""
+def write_merged(out, j, held, payload):
+    """Give frame `j` its private headers and the lengths of `payload` bytes; return its pseudo-header's sum.
+
+    What the transport header says of itself is left to the caller.
+    """
     to = out.frames[j]
     mem = out.pool.mem
-    payload = np.int64(held.limit) - held.room
     headers = np.int64(to.payload_offset)
     network_offset = np.int64(to.network_offset)
     transport = np.int64(to.transport_offset)
+    to.frag_count = held.count
+    to.head_addr = held.at
+    to.head_len = headers
+    to.head_chunk = held.chunk
     to.frame_len = headers + payload
     to.wire_len = headers + payload
     to.payload_len = payload
     to.payload_sum = fold(np.int64(held.payload_sum)) if held.payload_sum >= 0 else -1
+    to.csum_start = transport
+    to.ip_summed = CHECKSUM_PARTIAL
+    to.gso_size = held.mss
+    to.gso_segs = held.count
     at = held.at + network_offset
     length = headers + payload - network_offset
     network = np.int64(to.network)
@@ -208,25 +225,27 @@ def _complete_headers(out, j, held, rules):
         store16(mem, at + ipv4.CHECKSUM, fold((check ^ 0xFFFF) + (old ^ 0xFFFF) + length) ^ 0xFFFF)
     else:
         store16(mem, at + ipv6.PAYLOAD_LENGTH, length - ipv6.LENGTH)
-    protocol = np.int64(to.protocol)
-    length = headers + payload - transport
-    pseudo = pseudo_sum(mem, at, network, protocol, length)
+    return pseudo_sum(mem, at, network, np.int64(to.protocol), headers + payload - transport)
+
+
+@inlined
+def _complete_transport(out, j, held, pseudo, rules):
+    """Write length and checksum into the transport header, and what it means into the columns."""
+    to = out.frames[j]
+    mem = out.pool.mem
+    transport = np.int64(to.transport_offset)
     at = held.at + transport
-    if protocol == tcp.PROTOCOL:
+    if to.protocol == tcp.PROTOCOL:
         to.csum_offset = tcp.CHECKSUM
         store16(mem, at + tcp.CHECKSUM, pseudo)
-        kind = GSO_TCPV4 if network == 4 else GSO_TCPV6
-        if network == 4 and held.id_step == 0:
+        kind = GSO_TCPV4 if to.network == 4 else GSO_TCPV6
+        if to.network == 4 and held.id_step == 0:
             kind |= GSO_TCP_FIXEDID
         if load16(mem, at + tcp.FLAG_WORD) & tcp.CWR:
             kind |= GSO_TCP_ACCECN if rules.accurate_ecn else GSO_TCP_ECN
     else:
         to.csum_offset = udp.CHECKSUM
-        store16(mem, at + udp.UDP_LENGTH, length)
+        store16(mem, at + udp.UDP_LENGTH, np.int64(to.frame_len) - transport)
         store16(mem, at + udp.CHECKSUM, pseudo)
         kind = GSO_UDP_L4
-    to.csum_start = transport
-    to.ip_summed = CHECKSUM_PARTIAL
     to.gso_type = kind
-    to.gso_size = held.mss
-    to.gso_segs = held.count

@@ -60,13 +60,21 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
 @inlined
 def own_headers(frame, held, pool):
     """Before the first merge, with `frame`: copy the headers of the held one to a fresh chunk. 0 or NO_MEMORY."""
-    headers = np.int64(frame.payload_offset)
+    if not copy_headers(held, np.int64(frame.payload_offset), pool):
+        return _NO_MEMORY
+    held.extent, held.kind, held.mask = short_way(frame, held.at, pool.mem)
+    return _NONE
+
+
+@inlined
+def copy_headers(held, headers, pool):
+    """Give a held frame its `headers` bytes of headers in a chunk of their own; False where the pool has none."""
     chunk_class = chunk_class_for(headers)
     if chunk_class < 0:
-        return _NO_MEMORY
+        return False
     chunk = chunk_alloc(pool, chunk_class)
     if chunk == NO_CHUNK:
-        return _NO_MEMORY
+        return False
     target = chunk_address(pool, chunk) + HEADROOM
     if LEAST_AT_ONCE <= headers <= MOST_AT_ONCE:
         copy_at_once(pool.mem, target, held.at, headers)
@@ -74,8 +82,7 @@ def own_headers(frame, held, pool):
         copy_bytes(pool.mem, target, held.at, headers)
     held.at = target
     held.chunk = chunk
-    held.extent, held.kind, held.mask = short_way(frame, target, pool.mem)
-    return _NONE
+    return True
 
 
 @inlined

@@ -79,6 +79,17 @@ class Reason(IntEnum):
     MISSING_FRAGMENT = 45, "an IP fragment of its datagram is not in this batch"
     FRAGMENT_TIMEOUT = 46, "its datagram was not whole after 30 s, 60 s for IPv6"
     TOO_MANY_DATAGRAMS = 47, "the table of datagrams is full"
+    # Rules of LRO that GRO does not have.
+    NOT_TCP_IPV4 = 48, "LRO takes TCP over IPv4 only"
+    NO_DESCRIPTOR = 49, "every LRO descriptor holds another flow"
+    NO_ACK = 50, "ACK is not set"
+    ECE = 51, "ECE is set"
+    CE = 52, "IP says that congestion was experienced (ECN CE)"
+    OTHER_OPTIONS = 53, "TCP options other than NOP, NOP, timestamp"
+    TIMESTAMP_BACK = 54, "TSval is before that of the held segment"
+    NO_TIMESTAMP_ECHO = 55, "TSecr is 0"
+    MAX_AGGREGATED = 56, "max_aggr segments are reached"
+    NO_ROOM_FOR_MTU = 57, "another segment of the MTU, or this one, may not fit into 65,535 bytes of IP"
 
 
 REASONS = len(Reason)

@@ -4,7 +4,7 @@ ring ─ (checksum) ─ lro | gro ─ stack, or the backlog of another CPU
 
 A poll goes step by step, so that on a capture's clock frames arrive while it runs. Up to `GROUP` frames go
 through the offloads at once, as the kernel hands them up (gro_normal_batch); where a group ends makes no
-difference to what merges.
+difference to what merges. With LRO on, the driver merges and GRO sees nothing.
 """
 
 from typing import NamedTuple
@@ -32,10 +32,13 @@ from pktpath.nic.rings import ring_take, ring_waiting
 from pktpath.nic.softnet import jiffy_of, round_polled
 from pktpath.offload.gro import FLUSH_ALL, FLUSH_OLD, NO_FLUSH, gro_held, gro_poll
 from pktpath.offload.gro_table import GroTable, gro_of, make_gro_tables
+from pktpath.offload.lro import lro_flush_all, lro_receive
+from pktpath.offload.lro_table import LroTable, lro_of, make_lro_tables
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 from pktpath.pool import Pool
 
-GROUP = 8
+_PARKED = 4096
+"""Segments that an instance may hold from one group to the next."""
 _FRAMES, _BYTES, _TAKEN = int(QueueCount.FRAMES), int(QueueCount.BYTES), int(QueueCount.TAKEN)
 _POLLS, _EMPTY, _FULL = int(QueueCount.POLLS), int(QueueCount.EMPTY_POLLS), int(QueueCount.FULL_POLLS)
 _POLL_TIME, _DRIVER, _OFFLOAD = int(Stage.POLL), int(Stage.DRIVER), int(Stage.OFFLOAD)
@@ -73,6 +76,8 @@ class Receiver(NamedTuple):
     """(cpus) frames of the group that each CPU has in hand."""
     tables: GroTable
     """(queues) what GRO holds of each instance."""
+    sessions: LroTable
+    """(queues) what LRO holds of each instance."""
     stack: Batch
     """What the stack was given; whoever runs the receiver empties it."""
     rules: KernelRules
@@ -81,13 +86,13 @@ class Receiver(NamedTuple):
 
 def make_receiver(pool: Pool, card: Card, host: Host, switches: Switches, *, stack_frames: int = 8192) -> Receiver:
     """Return a receiver whose frames lie in `pool`; GRO needs a header chunk for each frame that it may merge at a time."""
-    held = 4096
     return Receiver(
         card,
         host,
         make_batches(pool, len(host.softnet), max(switches.group, 1), 1),
-        make_gro_tables(len(card.queues), frames=held),
-        make_batch(pool, stack_frames, stack_frames + 2 * held + 1024),
+        make_gro_tables(len(card.queues), frames=_PARKED),
+        make_lro_tables(len(card.queues), frames=_PARKED if switches.lro else 1),
+        make_batch(pool, stack_frames, stack_frames + 2 * _PARKED + 1024),
         RULES[DEFAULT_RULES],
         switches,
     )
@@ -169,17 +174,25 @@ def _queue_step(r, cpu, queue):
             flush = FLUSH_ALL
         if flush == FLUSH_OLD or timeout > 0:
             table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
-        _offload(r, cpu, group, table, flush)
+        _offload(r, cpu, queue, group, table, flush, done)
         if done:
             _end_of_poll(r, cpu, queue, table, full)
 
 
 @inlined
-def _offload(r, cpu, group, table, flush):
-    """Send a group through GRO and what comes out to the stack."""
+def _offload(r, cpu, queue, group, table, flush, ends):
+    """Send a group through LRO or GRO and what comes out to the stack."""
     before = r.stack.used[FRAMES]
     count = group.used[FRAMES]
-    if count > 0 or flush != NO_FLUSH:
+    if r.switches.lro:
+        sessions = lro_of(r.sessions, queue)
+        if count > 0:
+            lro_receive(group, 0, count, r.stack, sessions)
+            group.used[FRAMES] = 0
+        # The driver flushes at the end of each of its polls, whatever NAPI does afterwards.
+        if ends:
+            lro_flush_all(r.stack, sessions)
+    elif count > 0 or flush != NO_FLUSH:
         gro_poll(group, 0, count, r.stack, table, r.rules, r.switches.features, False, flush)
         group.used[FRAMES] = 0
     _deliver(r, cpu, before)
@@ -212,7 +225,7 @@ def complete(r, cpu, queue, table, work):
     napi = host.napis[queue]
     timeout, unmask = napi_complete_prepare(napi, work, gro_held(table))
     if napi.gro_flush_timeout > 0:
-        _offload(r, cpu, batch_of(r.polls, cpu), table, FLUSH_OLD if timeout > 0 else FLUSH_ALL)
+        _offload(r, cpu, queue, batch_of(r.polls, cpu), table, FLUSH_OLD if timeout > 0 else FLUSH_ALL, True)
     now = look(host.clock, cpu)
     if napi_complete_done(host.napis, queue, host.lists, now, timeout, unmask):
         irq_unmask(card.queues[queue], now, ring_waiting(card.rings, queue))

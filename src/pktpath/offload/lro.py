@@ -1,0 +1,174 @@
+"""Large receive offload: the old manager of Linux 2.6.24 to 4.x (net/ipv4/inet_lro.c), which GRO replaced.
+
+Enters: parsed frames of one NAPI poll. Leaves: the frames that the stack above sees, in the order in
+which the manager would deliver them. TCP over IPv4 only. A merged frame has the headers of its first segment with the
+acknowledgment, window and echoed timestamp of its last: what the others said is lost, and no
+segmentation gives the originals back (`path.loss` counts what). As in GRO it has private headers, its
+payload as fragments, a partial checksum and `gso_size`, here the longest segment. Each delivered frame
+carries the `Reason` why it was not merged, or why it ended.
+
+Differences from the kernel's: a session has one port and one VLAN tag, where inet_lro, made for one device,
+compares addresses and ports only; a segment that no IPv4 length could count any more ends its session; a
+segment without timestamps does not change those of its session.
+"""
+
+import numpy as np
+
+from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
+from pktpath.jit import inlined, kernel
+from pktpath.offload.gro_complete import deliver
+from pktpath.offload.gro_merge import copy_headers
+from pktpath.offload.gro_table import NOBODY
+from pktpath.offload.lro_admit import driver_refusal, segment_refusal
+from pktpath.offload.lro_session import add, fits, flush_all, flush_session, is_full, park_sessions, start
+from pktpath.offload.lro_table import AGGREGATED, FLUSHED, NO_DESC, STATISTICS, LroTable, find_session, make_lro_table
+from pktpath.offload.poll import NO_GAP, end_of_poll, poll_numbers
+from pktpath.offload.reason import Reason
+from pktpath.wire import tcp
+from pktpath.wire.load import load32
+
+__all__ = [
+    "AGGREGATED",
+    "FLUSHED",
+    "NO_DESC",
+    "STATISTICS",
+    "LroTable",
+    "lro",
+    "lro_flush_all",
+    "lro_flush_pkt",
+    "lro_polls",
+    "lro_receive",
+    "make_lro_table",
+]
+
+_NONE, _NO_DESCRIPTOR, _OUT_OF_SEQUENCE = int(Reason.NONE), int(Reason.NO_DESCRIPTOR), int(Reason.OUT_OF_SEQUENCE)
+_NO_ROOM_FOR_MTU, _NO_MEMORY, _MAX_AGGREGATED = (
+    int(Reason.NO_ROOM_FOR_MTU),
+    int(Reason.NO_MEMORY),
+    int(Reason.MAX_AGGREGATED),
+)
+
+
+@kernel
+def lro_receive(batch, first, last, out, table):
+    """Take frames `first` to `last` (excluded) of one poll; append what is delivered to `out`.
+
+    The chunks of these frames move to `out` and to the table, so the caller empties `batch` after
+    its last frame. `out` shares the pool of `batch` and needs room for one frame for each frame taken or
+    held before, and as many fragment rows as frames and fragments together.
+    """
+    _receive_frames(batch, first, last, out, table)
+    park_sessions(batch, out, table)
+
+
+@kernel
+def lro_flush_all(out, table):
+    """End a poll: deliver what every session holds, in the order of the table."""
+    # Between two calls all is parked, and no frame is looked for in a batch.
+    flush_all(table.parked, out, table)
+
+
+@kernel
+def lro_flush_pkt(out, table, batch, i):
+    """Deliver what the session of the flow of frame `i`, which is parsed, holds; the frame itself is left alone."""
+    frame = batch.frames[i]
+    if frame.network == 4 and frame.protocol == tcp.PROTOCOL and frame.transport_offset > 0:
+        k, _ = find_session(batch, i, table)
+        if k >= 0:
+            flush_session(table.parked, out, table, k, np.int64(_NONE))
+
+
+@kernel
+def lro_polls(batch, out, table, poll, flush_timeout_ns, out_poll):
+    """Take a whole batch as polls, each ended by a complete flush, and leave it empty.
+
+    Polls end as those of `gro_polls` do. `out_poll` (at least as long as `out` has descriptors) gets the
+    number of the poll that delivered each frame.
+    """
+    count = batch.used[FRAMES]
+    first = 0
+    number = 0
+    while first < count:
+        last = end_of_poll(batch, first, poll, flush_timeout_ns)
+        before = out.used[FRAMES]
+        _receive_frames(batch, first, last, out, table)
+        flush_all(batch, out, table)
+        out_poll[before : out.used[FRAMES]] = number
+        first = last
+        number += 1
+    batch.used[FRAMES] = 0
+    batch.used[FRAGS] = 0
+
+
+@inlined
+def _receive_frames(batch, first, last, out, table):
+    for i in range(np.uint64(first), np.uint64(last)):  # numba does not look whether an unsigned index is negative
+        _receive_frame(batch, i, out, table)
+
+
+@inlined
+def _receive_frame(batch, i, out, table):
+    refused = np.int64(driver_refusal(batch, i, table.trust_partial))
+    ended = np.int64(_NONE)
+    session_number = free = np.int64(NOBODY)
+    if refused == _NONE:
+        session_number, free = find_session(batch, i, table)
+        if session_number >= 0:
+            session = table.sessions[np.uint64(session_number)]
+            refused = np.int64(_refusal(batch, i, session))
+            ended = refused
+            if refused == _NONE:
+                add(batch, i, session)
+                table.statistics[AGGREGATED] += 1
+                ended = np.int64(_end(session, table))
+        elif free < 0:
+            table.statistics[NO_DESC] += 1
+            refused = np.int64(_NO_DESCRIPTOR)
+        else:
+            refused = np.int64(segment_refusal(batch, i, np.int64(-1)))
+            if refused == _NONE:
+                start(batch, i, table, free)
+                table.statistics[AGGREGATED] += 1
+    if ended != _NONE:
+        flush_session(batch, out, table, session_number, ended)
+    if refused != _NONE:
+        deliver(batch, i, out, table, refused)
+
+
+@inlined
+def _refusal(batch, i, session):
+    """Return 0 where frame `i` continues the session of its flow, else the reason why not."""
+    frame = batch.frames[i]
+    sequence = load32(batch.pool.mem, frame.head_addr + frame.transport_offset + tcp.SEQUENCE)
+    if sequence != np.int64(session.next_seq):
+        return _OUT_OF_SEQUENCE
+    refused = np.int64(segment_refusal(batch, i, np.int64(session.tsval)))
+    if refused == _NONE and not fits(session, np.int64(frame.payload_len)):
+        return _NO_ROOM_FOR_MTU
+    if refused == _NONE and session.count == 1 and not copy_headers(session, np.int64(session.headers), batch.pool):
+        return _NO_MEMORY
+    return refused
+
+
+@inlined
+def _end(session, table):
+    """Return why a session is flushed right after it took a segment, 0 if it is not."""
+    if session.count >= table.max_aggr:
+        return _MAX_AGGREGATED
+    return _NO_ROOM_FOR_MTU if is_full(session, table.mtu) else _NONE
+
+
+def lro(batch: Batch, table: LroTable | None = None) -> Batch:
+    """Return what one poll over `batch`, and the flush at its end, deliver; `batch` is empty afterwards.
+
+    Args:
+        batch: parsed frames; its pool needs a header chunk for each merged frame.
+        table: one of your own, to choose its limits and to read its counters; held frames from before are delivered too.
+
+    """
+    count, rows = int(batch.used[FRAMES]), int(batch.used[FRAGS])
+    table = make_lro_table(frames=max(count, 1)) if table is None else table
+    held = int(table.sessions.count[: table.max_desc].sum())
+    out = make_batch(batch.pool, max(count + held, 1), count + held + rows)
+    lro_polls(batch, out, table, max(count, 1), NO_GAP, poll_numbers(out))
+    return out
