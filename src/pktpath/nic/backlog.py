@@ -43,11 +43,13 @@ def make_backlog(cpus: int, max_backlog: int, *, rps: bool = False, rfs_flows: i
     steered = np.zeros((rfs_flows, 2), np.int64)
     steered[:, 0] = NO_CPU
     return Backlog(
-        np.zeros((cpus, max_backlog, 2), np.int64),
-        *(np.zeros(cpus, np.int64) for _ in range(3)),
-        np.arange(cpus if rps else 0),
-        np.full(rfs_flows, NO_CPU, np.int64),
-        steered,
+        waiting=np.zeros((cpus, max_backlog, 2), np.int64),
+        put=np.zeros(cpus, np.int64),
+        taken=np.zeros(cpus, np.int64),
+        dropped=np.zeros(cpus, np.int64),
+        rps_cpus=np.arange(cpus if rps else 0),
+        flow_cpu=np.full(rfs_flows, NO_CPU, np.int64),
+        steered_to=steered,
     )
 
 

@@ -4,10 +4,11 @@ A clock has a hand for each CPU, in nanoseconds. On the wall clock the hands fol
 takes the time that it takes; elsewhere work takes what it is said to cost, and `spend` moves the hand.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
+from numba.core import typing
 from numpy.typing import NDArray
 
 from pktpath.jit import JIT_DISABLED, inlined, kernel
@@ -40,7 +41,7 @@ if JIT_DISABLED:
         timespec[0], timespec[1] = divmod(time.monotonic_ns(), _SECOND)
 
 else:
-    _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+    _clock_gettime: Any = types.ExternalFunction("clock_gettime", typing.signature(types.int32, types.int32, types.uintp))
 
     @kernel
     def _read(timespec):

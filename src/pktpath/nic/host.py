@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pktpath.nic.backlog import Backlog, make_backlog
 from pktpath.nic.clock import Clock, make_clock
 from pktpath.nic.counters import POLL_SIZES, QUEUE_COUNTS, STAGES, WAITS, Timeline, make_timeline
+from pktpath.nic.host_types import Costs, Limits
 from pktpath.nic.lists import make_lists
 from pktpath.nic.moderation import make_queues
 from pktpath.nic.napi import NAPI_POLL_WEIGHT, make_napis
 from pktpath.nic.rings import RxRings, make_rings
 from pktpath.nic.settings import NicSettings
-from pktpath.nic.host_types import Costs, Limits
 from pktpath.nic.softnet import make_softnet
 
 
@@ -69,8 +69,8 @@ def make_host(
     settings: NicSettings,
     cpus: int,
     *,
-    limits: Limits = Limits(),
-    costs: Costs = Costs(),
+    limits: Limits,
+    costs: Costs,
     weight: int = NAPI_POLL_WEIGHT,
     rps: bool = False,
     rfs_flows: int = 0,

@@ -55,9 +55,7 @@ def make_queues(count: int, *, usecs: int = 0, frames: int = 0, adaptive: bool =
 def irq_arm(queue, now, frames):
     """Tell an unmasked queue of `frames` more frames in its ring: its interrupt comes at `irq_at`."""
     queue.untold += frames
-    if queue.usecs == 0 and queue.frames <= 1:
-        queue.irq_at = min(np.int64(queue.irq_at), now)
-    elif 0 < queue.frames <= queue.untold:
+    if (queue.usecs == 0 and queue.frames <= 1) or 0 < queue.frames <= queue.untold:
         queue.irq_at = min(np.int64(queue.irq_at), now)
     elif queue.usecs > 0:
         queue.irq_at = min(np.int64(queue.irq_at), now + queue.usecs * _MICROSECOND)
@@ -201,9 +199,7 @@ def _leave_rest(queue):
 def _step(queue):
     if queue.tired == _MOST_STEPS:
         _rest(queue, TIRED)
-    elif queue.tune == RIGHT and queue.profile == _LAST:
-        _rest(queue, ON_TOP)
-    elif queue.tune == LEFT and queue.profile == 0:
+    elif (queue.tune == RIGHT and queue.profile == _LAST) or (queue.tune == LEFT and queue.profile == 0):
         _rest(queue, ON_TOP)
     else:
         if queue.tune == RIGHT:

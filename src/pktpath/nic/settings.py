@@ -10,7 +10,6 @@ from pktpath.offload.rss_key import DEFAULT_KEY, HASH_FIELDS, INDIRECTION_SIZE, 
 
 __all__ = ["DEFAULT_KEY", "HASH_FIELDS", "INDIRECTION_SIZE", "MOST_QUEUES", "MOST_RING", "NicSettings"]
 
-from pktpath.offload import rss_key
 
 MOST_RING = 8192
 

@@ -16,7 +16,10 @@ from pktpath.nic.lists import HEAD, NOBODY, pop, push, splice
 
 SOFTNET = np.dtype(
     [(name, "i8") for name in ("processed", "dropped", "time_squeeze", "received_rps", "flow_limit_count")]
-    + [(name, "i8") for name in ("in_round", "budget", "limit", "rounds", "polling", "taken", "ipi", "fed_at", "segments", "lost")]
+    + [
+        (name, "i8")
+        for name in ("in_round", "budget", "limit", "rounds", "polling", "taken", "ipi", "fed_at", "segments", "lost")
+    ]
 )
 """One CPU. The first five are columns of /proc/net/softnet_stat; in_round: whether a round runs; budget, limit: frames and
 jiffies left to it; rounds: since the start; polling: instance that is being polled, or NOBODY; taken: frames in that

@@ -10,6 +10,8 @@ IP tunnels; here those frames pass. The kernel does not look at the version nibb
 header before it merges; here such a frame is malformed and passes.
 """
 
+import numpy as np
+
 from pktpath.batch import FRAGS, FRAMES, Batch, make_batch
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel

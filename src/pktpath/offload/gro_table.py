@@ -136,7 +136,7 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
 def make_gro_tables(count: int, *, frames: int = 4096) -> GroTable:
     """Return `count` empty tables of the kernel's size as one: each array has a first axis more, and `gro_of` takes one out."""
     one = make_gro_table(frames=frames)
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.stack([getattr(one, name)] * count)
         for name in GroTable._fields
         if isinstance(getattr(one, name), np.ndarray) and name != "slots"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pktpath.batch import Batch, batch_of, make_batch, make_batches
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import NOBODY, PARKED, SLOTS
+from pktpath.offload.gro_table import NOBODY, SLOTS
 from pktpath.offload.reason import REASONS
 from pktpath.pool import make_pool
 from pktpath.wire import ethernet, ipv4, link
@@ -178,10 +178,11 @@ def _same_tags(mem, a, b, network_offset, kind):
     return same_bytes(mem, a + start, b + start, network_offset - start)
 
 
-def make_lro_tables(count: int, **limits: int) -> LroTable:
+def make_lro_tables(count: int, **limits: Any) -> LroTable:
     """Return `count` empty tables as one: each array has a first axis more, and `lro_of` takes one out."""
     one = make_lro_table(**limits)
-    arrays = {name: np.stack([getattr(one, name)] * count) for name in ("free_parked", "free", "counts", "merged", "statistics")}
+    names = ("free_parked", "free", "counts", "merged", "statistics")
+    arrays: dict[str, Any] = {name: np.stack([getattr(one, name)] * count) for name in names}
     sessions = np.zeros((count, len(one.sessions)), SESSION).view(np.recarray)
     return one._replace(parked=make_batches(one.parked.pool, count, len(one.parked.frames), 1), sessions=sessions, **arrays)
 

@@ -85,7 +85,7 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
             message = f"fields {protocol!r}: the protocols are {', '.join(HASH_FIELDS)}"
             raise BadInput(message)
         if unknown := set(letters) - set(FIELD_LETTERS):
-            message = f"fields {protocol}={letters!r}: {sorted(unknown)[0]!r} is none of s, d, f, n (nothing: no hash)"
+            message = f"fields {protocol}={letters!r}: {min(unknown)!r} is none of s, d, f, n (nothing: no hash)"
             raise BadInput(message)
     return HASH_FIELDS | dict(fields)
 

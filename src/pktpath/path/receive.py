@@ -102,10 +102,9 @@ def make_receiver(pool: Pool, card: Card, host: Host, switches: Switches, *, sta
 def stack_is_full(r):
     """Whether one more poll could deliver more than `stack` has room for."""
     stack = r.stack
-    return (
-        stack.used[FRAMES] + 2 * 64 + r.switches.group > len(stack.frames)
-        or stack.used[FRAGS] + len(r.tables.free_parked[0]) + 2 * r.switches.group > len(stack.frag_addr)
-    )
+    return stack.used[FRAMES] + 2 * 64 + r.switches.group > len(stack.frames) or stack.used[FRAGS] + len(
+        r.tables.free_parked[0]
+    ) + 2 * r.switches.group > len(stack.frag_addr)
 
 
 @inlined
@@ -147,7 +146,7 @@ def _queue_step(r, cpu, queue):
     weight = np.int64(host.napis[queue].weight)
     group = batch_of(r.polls, cpu)
     before = group.used[FRAMES]
-    most = min(min(switches.grain, weight - state.taken), switches.group - before)
+    most = min(switches.grain, weight - state.taken, switches.group - before)
     count = ring_take(card.rings, queue, group, most)
     if count > 0:
         state.taken += count

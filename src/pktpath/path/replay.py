@@ -108,7 +108,9 @@ class Replay:
             busy_poll=options.busy_poll,
         )
         self.receiver: Receiver = make_receiver(pool, card, host, switches)
-        self._rss = make_rss(settings.key, _table(settings.indirection, settings.queues), settings.hash_fields, settings.hash_inner)
+        self._rss = make_rss(
+            settings.key, _table(settings.indirection, settings.queues), settings.hash_fields, settings.hash_inner
+        )
         self._keeps_hash = bool(features & Feature.RXHASH) or options.rps or options.rfs
         self._queue = np.zeros(_BATCH, np.int64)
         self._epoch: int | None = None

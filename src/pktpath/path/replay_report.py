@@ -42,7 +42,7 @@ def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damage
         stack_segments=int(softnet.segments.sum()),
         waiting=sum(queue.waiting for queue in queues),
         merged=int(receiver.tables.merged.sum()),
-        reasons={Reason(k).word: int(count) for k, count in enumerate(reasons) if count and k != Reason.NONE},
+        reasons={reason.word: int(reasons[reason]) for reason in Reason if reasons[reason] and reason != Reason.NONE},
         seconds_by_stage={stage.name.lower(): float(host.times[:, stage].sum() / _SECOND) for stage in Stage},
         busiest_cpu=max(cpu.busy for cpu in cpus),
         wait_us=_waits(host.waits),

@@ -14,8 +14,8 @@ class ReplayOptions:
     settings: NicSettings = field(default_factory=NicSettings)
     cpus: int | None = None
     """CPUs that take interrupts, queue q at CPU q % cpus; one a queue without."""
-    costs: Costs = Costs()
-    limits: Limits = Limits()
+    costs: Costs = field(default_factory=Costs)
+    limits: Limits = field(default_factory=Limits)
     weight: int = 64
     """Frames in one poll (NAPI_POLL_WEIGHT)."""
     netif_rx: bool = False
