@@ -245,8 +245,8 @@ class Rule(NamedTuple):
         """Return what is missing or in the way, and why that matters, without a full stop."""
         if self.needs:
             words = " or ".join(" with ".join(names_of(need)) for need in self.needs)
-            return f"needs {words}: {self.why}"
-        return f"cannot be on with {' or '.join(names_of(self.beside))}: {self.why}"
+            return f"needs {words}, as {self.why}"
+        return f"cannot be on with {' or '.join(names_of(self.beside))}, as {self.why}"
 
 
 _FIRST = (
@@ -273,7 +273,7 @@ _FIRST = (
 _LAST = (
     Rule(Feature.GRO_HW, "frames are merged only where the card has found their checksums right", needs=(Feature.RXCSUM,)),
     Rule(Feature.LRO | Feature.GRO_HW, "a merged frame has no frame check sequence", beside=Feature.RXFCS),
-    Rule(Feature.LRO, "one of the two merges in the card, and GRO's way can be undone", beside=Feature.GRO_HW),
+    Rule(Feature.LRO, "the card merges in one of two ways, and GRO's can be undone", beside=Feature.GRO_HW),
     Rule(Feature.HW_TLS_TX, "the card encrypts what it also sums", needs=(Feature.HW_CSUM, _IP_CSUMS)),
     Rule(Feature.HW_TLS_RX, "the card decrypts what it has found right", needs=(Feature.RXCSUM,)),
     Rule(Feature.GSO_UDP_L4, "who cuts must also write the checksum of each segment", needs=(Feature.HW_CSUM, _IP_CSUMS)),

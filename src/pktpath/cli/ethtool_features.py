@@ -86,7 +86,8 @@ def _write(dev: str, before: DeviceFeatures, requested: Mapping[str, bool]) -> F
 
         settings = load_nic(dev)
         state = request(settings.features, requested)
-        save_nic(dev, replace(settings, features=state))
+        if state != settings.features:
+            save_nic(dev, replace(settings, features=state))
         return change_between(before, of_card(state), requested)
     from pktpath.host.features import write_features
 
