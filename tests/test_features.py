@@ -330,7 +330,7 @@ def test_change_a_card(cards, capsys):
     assert out == "Actual changes:\ntx-generic-segmentation: off [requested on]\nrx-ntuple-filter: off [requested on]\n"
     assert err.splitlines() == [
         NOTHING_CHANGED,
-        "tx-generic-segmentation: needs tx-scatter-gather, as a segment is a header of its own and a piece of the payload elsewhere",
+        "tx-generic-segmentation: needs tx-scatter-gather, as a segment is a header of its own beside a piece of payload",
         "rx-ntuple-filter: [fixed] off, this device cannot change it",
     ]
     assert change_features("dir/a.nic", ["sg", "on", "lro", "off"], as_json=False) == 0

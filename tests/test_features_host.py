@@ -223,22 +223,20 @@ def test_every_failure_has_a_line_and_a_reason(ours):
     assert status == 2
     assert err.splitlines() == [
         NOTHING_CHANGED,
-        "tx-tcp-segmentation: needs tx-scatter-gather, as a segment is a header of its own and a piece of the payload elsewhere",
+        "tx-tcp-segmentation: needs tx-scatter-gather, as a segment is a header of its own beside a piece of payload",
         "rx-lro: [fixed] off, this device cannot change it",
     ]
     reset(ours)
 
 
 def test_a_driver_that_says_no(ours):
-    status, _, err = ours.call(
-        change_features, "tap", ["tx-checksum-ip-generic", "on", "tx-tcp6-segmentation", "on"], as_json=False
-    )
+    words = ["tx-checksum-ip-generic", "on", "tx-tcp6-segmentation", "on"]
+    status, _, err = ours.call(change_features, "tap", words, as_json=False)
+    first, second, third = err.splitlines()
     assert status == 2
-    assert err.splitlines()[1:] == [
-        "tx-checksum-ip-generic: the device's driver keeps it off",
-        "tx-tcp6-segmentation: needs tx-checksum-ip-generic or tx-checksum-ipv6, "
-        "as who cuts must also write the checksum of each segment",
-    ]
+    assert first == NOTHING_CHANGED
+    assert second == "tx-checksum-ip-generic: the device's driver keeps it off"
+    assert third.startswith("tx-tcp6-segmentation: needs tx-checksum-ip-generic or tx-checksum-ipv6, as who cuts must ")
 
 
 def test_a_group_is_on_without_the_members_that_the_device_lacks(ours):

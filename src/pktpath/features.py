@@ -249,26 +249,19 @@ class Rule(NamedTuple):
         return f"cannot be on with {' or '.join(names_of(self.beside))}, as {self.why}"
 
 
+_PIECES = "a segment is a header of its own beside a piece of payload"
+_SUMS = "who cuts must also write the checksum of each segment"
 _FIRST = (
     Rule(_IP_CSUMS, "it sums every protocol already", beside=Feature.HW_CSUM),
-    Rule(_TSO, "a segment is a header of its own and a piece of the payload elsewhere", needs=(Feature.SG,)),
-    Rule(
-        Feature.TSO | Feature.TSO_ECN,
-        "who cuts must also write the checksum of each segment",
-        needs=(Feature.HW_CSUM, Feature.IP_CSUM),
-        when=Feature.TSO,
-    ),
-    Rule(Feature.TSO6, "who cuts must also write the checksum of each segment", needs=(Feature.HW_CSUM, Feature.IPV6_CSUM)),
+    Rule(_TSO, _PIECES, needs=(Feature.SG,)),
+    Rule(Feature.TSO | Feature.TSO_ECN, _SUMS, needs=(Feature.HW_CSUM, Feature.IP_CSUM), when=Feature.TSO),
+    Rule(Feature.TSO6, _SUMS, needs=(Feature.HW_CSUM, Feature.IPV6_CSUM)),
     Rule(Feature.TSO_MANGLEID, "it says how TSO may number IPv4 segments", needs=(Feature.TSO,)),
-    Rule(
-        Feature.TSO_ECN,
-        "it says what TSO may do with CWR",
-        needs=(Feature.TSO, Feature.TSO6, Feature.TSO_MANGLEID),
-    ),
-    Rule(Feature.GSO, "a segment is a header of its own and a piece of the payload elsewhere", needs=(Feature.SG,)),
+    Rule(Feature.TSO_ECN, "it says what TSO may do with CWR", needs=(Feature.TSO, Feature.TSO6, Feature.TSO_MANGLEID)),
+    Rule(Feature.GSO, _PIECES, needs=(Feature.SG,)),
     # Up to Linux 4.13.
-    Rule(Feature.GSO_UDP, "who cuts must also write the checksum", needs=(Feature.HW_CSUM, _IP_CSUMS)),
-    Rule(Feature.GSO_UDP, "a fragment is a header of its own and a piece of the payload elsewhere", needs=(Feature.SG,)),
+    Rule(Feature.GSO_UDP, _SUMS, needs=(Feature.HW_CSUM, _IP_CSUMS)),
+    Rule(Feature.GSO_UDP, _PIECES, needs=(Feature.SG,)),
 )
 _LAST = (
     Rule(Feature.GRO_HW, "frames are merged only where the card has found their checksums right", needs=(Feature.RXCSUM,)),
@@ -276,7 +269,7 @@ _LAST = (
     Rule(Feature.LRO, "the card merges in one of two ways, and GRO's can be undone", beside=Feature.GRO_HW),
     Rule(Feature.HW_TLS_TX, "the card encrypts what it also sums", needs=(Feature.HW_CSUM, _IP_CSUMS)),
     Rule(Feature.HW_TLS_RX, "the card decrypts what it has found right", needs=(Feature.RXCSUM,)),
-    Rule(Feature.GSO_UDP_L4, "who cuts must also write the checksum of each segment", needs=(Feature.HW_CSUM, _IP_CSUMS)),
+    Rule(Feature.GSO_UDP_L4, _SUMS, needs=(Feature.HW_CSUM, _IP_CSUMS)),
 )
 RULES = (*_FIRST, *_LAST)
 """The rules of `netdev_fix_features`, in its order: a later rule sees what the earlier ones left."""
