@@ -33,6 +33,13 @@ def ours():
         yield namespace
 
 
+@pytest.fixture(autouse=True)
+def kind_is_there(request, theirs):
+    dev = getattr(request.node, "callspec", None) and request.node.callspec.params.get("dev")
+    if dev in theirs.missing:
+        pytest.skip(f"no {dev} here: {theirs.missing[dev]}")
+
+
 def some_words(rng):
     return [word for _ in range(rng.choice((1, 1, 2, 3, 5))) for word in (rng.choice(WORDS), rng.choice(("on", "off")))]
 

@@ -37,6 +37,8 @@ class Namespace:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
         self._files: list[int] = []
+        self.missing: dict[str, str] = {}
+        """Kinds that this kernel cannot make, and what `ip` said."""
         self.do(self._enter)
 
     def do(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
@@ -61,8 +63,10 @@ class Namespace:
     def _enter(self) -> None:
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
             raise OSError(ctypes.get_errno(), "unshare")
-        for words in filter(None, KINDS.values()):
-            subprocess.run(["ip", *words.split()], check=True)
+        for kind, words in KINDS.items():
+            done = subprocess.run(["ip", *words.split()], capture_output=True, text=True, check=False) if words else None
+            if done and done.returncode:
+                self.missing[kind] = done.stderr.strip()
         tap = os.open("/dev/net/tun", os.O_RDWR)
         self._files.append(tap)
         fcntl.ioctl(tap, _TUNSETIFF, struct.pack("16sH22x", b"tap_open", _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
