@@ -17,7 +17,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in MODULES}
 ROOMS = [
     "cli", "lab", "doctor", "control", "path", "switch", "port", "nic", "offload", "host", "wire",
-    "batch", "pool", "features", "jit", "errors",
+    "batch", "pool", "device_features", "features", "jit", "errors",
 ]  # fmt: skip
 """From the top of the house to its ground; an import points down or stays in its room."""
 
