@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.core import typing
+from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
 from pktpath.jit import JIT_DISABLED, inlined, kernel
@@ -41,7 +41,7 @@ if JIT_DISABLED:
         timespec[0], timespec[1] = divmod(time.monotonic_ns(), _SECOND)
 
 else:
-    _clock_gettime: Any = types.ExternalFunction("clock_gettime", typing.signature(types.int32, types.int32, types.uintp))
+    _clock_gettime: Any = types.ExternalFunction("clock_gettime", Signature(types.int32, (types.int32, types.uintp), None))
 
     @kernel
     def _read(timespec):
