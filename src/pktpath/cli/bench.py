@@ -4,7 +4,7 @@ import click
 
 from pktpath.cli.common import json_option, print_json, print_table, say, steps
 
-_BENCHES = ("gro", "gso", "checksum", "rss", "files")
+_BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files")
 
 
 @click.command(short_help="The engine and its peers side by side.")
@@ -22,6 +22,7 @@ def bench(which: str, *, quick: bool, markdown: str | None, as_json: bool) -> No
     gso       beside DPDK's rte_gso with software checksums
     checksum  beside what the caches can be read at, and rte_raw_cksum
     rss       the Toeplitz hash beside rte_softrss_be and rte_thash_gfni
+    receive   card, RSS, NAPI and GRO on one core, and with software checksums beside reading memory
     files     coalesce and segment of a 1 GB capture in memory, beside cp, editcap, tcprewrite, Scapy
 
     \b

@@ -4,17 +4,17 @@ A clock has a hand for each CPU, in nanoseconds. On the wall clock the hands fol
 takes the time that it takes; elsewhere work takes what it is said to cost, and `spend` moves the hand.
 """
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
-from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
-from pktpath.jit import JIT_DISABLED, inlined, kernel
+from pktpath.jit import JIT_DISABLED, inlined
 
 NEVER = np.iinfo(np.int64).max
-_CLOCK_MONOTONIC = 1
+_CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
 _SECOND = 1_000_000_000
 
 
@@ -35,25 +35,26 @@ def make_clock(cpus: int, *, wall: bool = False) -> Clock:
 
 
 if JIT_DISABLED:
-    import time
 
-    def _read(timespec):
-        timespec[0], timespec[1] = divmod(time.monotonic_ns(), _SECOND)
+    def monotonic(timespec):
+        """Nanoseconds of the monotonic clock."""
+        return time.monotonic_ns()
 
 else:
-    _clock_gettime: Any = types.ExternalFunction("clock_gettime", Signature(types.int32, (types.int32, types.uintp), None))
+    _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
-    @kernel
-    def _read(timespec):
+    @inlined
+    def monotonic(timespec):
+        """Nanoseconds of the monotonic clock; `timespec` is an int64 array of two."""
         _clock_gettime(_CLOCK_MONOTONIC, timespec.ctypes.data)
+        return timespec[0] * _SECOND + timespec[1]
 
 
 @inlined
 def look(clock, cpu):
     """Return what time it is for a CPU."""
     if clock.wall:
-        _read(clock.timespec)
-        clock.hands[cpu] = clock.timespec[0] * _SECOND + clock.timespec[1]
+        clock.hands[cpu] = monotonic(clock.timespec)
     return clock.hands[cpu]
 
 

@@ -76,26 +76,26 @@ class Timeline(NamedTuple):
     bins: NDArray[np.int64]
     """(BINS, EVENTS)."""
     width: NDArray[np.int64]
-    """(1,) nanoseconds in a bin."""
+    """(1,) a bin is so many times doubled nanoseconds wide: a power of two, since every frame is noted."""
 
 
-def make_timeline(width: int = 1000) -> Timeline:
-    """Return an empty timeline whose bins are `width` nanoseconds wide at first."""
+def make_timeline(width: int = 10) -> Timeline:
+    """Return an empty timeline whose bins are `2 ** width` nanoseconds wide at first."""
     return Timeline(np.zeros((BINS, EVENTS), np.int64), np.full(1, width, np.int64))
 
 
 @inlined
 def note(timeline, event, now, count):
     """Count events at a time in nanoseconds since the start."""
-    while now // timeline.width[0] >= BINS:
+    while now >> timeline.width[0] >= BINS:
         for k in range(BINS // 2):
             for row in range(EVENTS):
                 timeline.bins[k, row] = timeline.bins[2 * k, row] + timeline.bins[2 * k + 1, row]
         for k in range(BINS // 2, BINS):
             for row in range(EVENTS):
                 timeline.bins[k, row] = 0
-        timeline.width[0] *= 2
-    timeline.bins[now // timeline.width[0], event] += count
+        timeline.width[0] += 1
+    timeline.bins[np.uint64(now >> timeline.width[0]), event] += count
 
 
 @inlined

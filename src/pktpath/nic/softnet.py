@@ -14,17 +14,15 @@ import numpy as np
 from pktpath.jit import inlined
 from pktpath.nic.lists import HEAD, NOBODY, pop, push, splice
 
-SOFTNET = np.dtype(
-    [(name, "i8") for name in ("processed", "dropped", "time_squeeze", "received_rps", "flow_limit_count")]
-    + [
-        (name, "i8")
-        for name in ("in_round", "budget", "limit", "rounds", "polling", "taken", "ipi", "fed_at", "segments", "lost")
-    ]
-)
+_COLUMNS = ("processed", "dropped", "time_squeeze", "received_rps", "flow_limit_count")
+_ROUND = ("in_round", "budget", "limit", "rounds", "ipi", "fed_at", "segments", "lost")
+_POLL = ("polling", "taken", "ends", "flush", "completing", "timeout", "unmask")
+SOFTNET = np.dtype([(name, "i8") for name in (*_COLUMNS, *_ROUND, *_POLL)])
 """One CPU. The first five are columns of /proc/net/softnet_stat; in_round: whether a round runs; budget, limit: frames and
-jiffies left to it; rounds: since the start; polling: instance that is being polled, or NOBODY; taken: frames in that
-poll; ipi: another CPU interrupts; fed_at: when a poll last found a frame;
-segments: wire frames in those that its stack saw; lost: wire frames in those that its backlog dropped."""
+jiffies left to it; rounds: since the start; ipi: another CPU interrupts; fed_at: when a poll last found a frame; segments:
+wire frames in those that its stack saw; lost: wire frames in those that its backlog dropped. Of the poll that runs,
+polling: the instance, or NOBODY; taken: frames so far; ends: nothing is left to take; flush: what GRO completes;
+completing, timeout, unmask: what `napi_complete_prepare` said."""
 
 
 def make_softnet(cpus: int) -> Any:

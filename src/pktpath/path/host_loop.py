@@ -18,13 +18,12 @@ from pktpath.nic.napi import (
     NPSVC,
     SCHED_THREADED,
     busy_poll_begin,
-    busy_poll_end,
     napi_schedule,
     napi_watchdog,
 )
 from pktpath.nic.rings import ring_drop, ring_full, ring_put, ring_take, ring_waiting
 from pktpath.nic.softnet import round_begin, round_next
-from pktpath.path.receive import begin_poll, poll_step, stack_is_full, to_backlog
+from pktpath.path.receive import after_hand_up, begin_poll, end_busy_poll, hand_up, poll_step, stack_is_full, to_backlog
 from pktpath.pool import HEADROOM, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_class_for, chunk_put
 
 ARRIVALS_WANTED, STACK_FULL, IDLE = 0, 1, 2
@@ -71,7 +70,11 @@ def run(r, batch, first, last, queue_of_frame, finish):
             if stack_is_full(r):
                 return i, STACK_FULL
             _wait_until(r.host, cpu, wake[cpu])
-            _cpu_step(r, cpu)
+            # Here and not further down: what is deep inside is compiled again on each floor above it.
+            goes_up = _cpu_step(r, cpu)
+            while goes_up:
+                hand_up(r, cpu)
+                goes_up = after_hand_up(r, cpu)
             wake[cpu] = _next_step(r, cpu)
 
 
@@ -94,7 +97,7 @@ def _arrive(r, batch, i, queue):
         return
     ring_put(card.rings, queue, batch, i)
     line = card.queues[queue]
-    cpu = queue % len(r.host.wake)
+    cpu = np.int64(r.host.napis[queue].cpu)
     if not line.masked:
         irq_arm(line, now, 1)
         if line.irq_at != NEVER:
@@ -137,7 +140,10 @@ def _write_to_memory(batch, i, pool):
 
 @inlined
 def _cpu_step(r, cpu):
-    """Do what is due first on a CPU: interrupts, then the softirq, then threads, then a busy polling reader."""
+    """Do what is due first on a CPU: interrupts, then the softirq, then threads, then a busy polling reader.
+
+    Returns whether a group of frames shall go up.
+    """
     host = r.host
     state = host.softnet[cpu]
     now = look(host.clock, cpu)
@@ -145,12 +151,9 @@ def _cpu_step(r, cpu):
         state.ipi = 0
         _work(host, cpu, _STEER, host.costs.ipi)
     elif _interrupted(r, cpu, now):
-        return
+        return False
     elif state.polling >= 0:
-        queue = np.int64(state.polling)
-        poll_step(r, cpu)
-        if state.polling < 0 and queue < len(r.card.queues) and host.napis[queue].state & IN_BUSY_POLL:
-            _end_busy_poll(r, cpu, queue, state.taken > 0)
+        return poll_step(r, cpu)
     elif state.in_round:
         _poll_next(r, cpu, round_next(host.softnet, host.lists, host.round_lists, cpu, host.napis))
     elif host.lists[cpu, HEAD] >= 0:
@@ -163,6 +166,7 @@ def _cpu_step(r, cpu):
         _poll_next(r, cpu, number)
     elif r.switches.busy_poll > 0:
         _busy_poll(r, cpu, now)
+    return False
 
 
 @inlined
@@ -247,7 +251,7 @@ def _busy_poll(r, cpu, now):
         napi = host.napis[queue]
         if napi.state & IN_BUSY_POLL:
             if over:
-                _end_busy_poll(r, cpu, queue, True)
+                end_busy_poll(r, cpu, queue)
                 return
             if ring_waiting(r.card.rings, queue) > 0:
                 r.card.counts[queue, _BUSY_POLLS] += 1
@@ -255,14 +259,6 @@ def _busy_poll(r, cpu, now):
                 return
         elif not over and state.fed_at > 0:
             busy_poll_begin(napi)
-
-
-@inlined
-def _end_busy_poll(r, cpu, queue, over):
-    """After frames, or when the time is over, the reader stops; one poll more completes the instance."""
-    if over:
-        busy_poll_end(r.host.napis[queue])
-        begin_poll(r, cpu, queue)
 
 
 @inlined

@@ -22,6 +22,7 @@ from pktpath.nic.moderation import adapt, irq_unmask
 from pktpath.nic.napi import (
     DISABLE,
     IN_BUSY_POLL,
+    busy_poll_end,
     napi_complete_done,
     napi_complete_prepare,
     napi_may_complete,
@@ -122,12 +123,12 @@ def begin_poll(r, cpu, number):
 
 @inlined
 def poll_step(r, cpu):
-    """Take the next frames of the poll that runs on a CPU, or end it."""
+    """Take the next frames of the poll that runs on a CPU; True when the group in hand shall go up (`hand_up`)."""
     state = r.host.softnet[cpu]
     if state.polling < len(r.card.queues):
-        _queue_step(r, cpu, np.int64(state.polling))
-    else:
-        _backlog_step(r, cpu, np.int64(state.polling))
+        return _queue_step(r, cpu, np.int64(state.polling))
+    _backlog_step(r, cpu, np.int64(state.polling))
+    return False
 
 
 @inlined
@@ -140,18 +141,17 @@ def _work(host, cpu, stage, nanoseconds):
 @inlined
 def _queue_step(r, cpu, queue):
     host = r.host
-    card = r.card
     switches = r.switches
     state = host.softnet[cpu]
-    weight = np.int64(host.napis[queue].weight)
     group = batch_of(r.polls, cpu)
     before = group.used[FRAMES]
-    most = min(switches.grain, weight - state.taken, switches.group - before)
-    count = ring_take(card.rings, queue, group, most)
+    left = np.int64(host.napis[queue].weight) - state.taken
+    most = min(switches.grain, left, switches.group - before)
+    count = ring_take(r.card.rings, queue, group, most)
     if count > 0:
         state.taken += count
         state.fed_at = host.clock.hands[cpu]
-        card.counts[queue, _TAKEN] += count
+        r.card.counts[queue, _TAKEN] += count
         _work(host, cpu, _DRIVER, count * host.costs.frame)
         if switches.gro or switches.lro:
             _work(host, cpu, _OFFLOAD, count * host.costs.gro)
@@ -160,75 +160,86 @@ def _queue_step(r, cpu, queue):
             for i in range(before, before + count):
                 octets += group.frames[np.uint64(i)].wire_len
             _work(host, cpu, _OFFLOAD, octets * host.costs.sum // 1000)
-    full = state.taken >= weight
+    full = count == left
     # Fewer than asked for: the ring is empty.
-    done = full or count < most
-    if done or group.used[FRAMES] >= switches.group:
-        table = gro_of(r.tables, queue)
-        timeout = np.int64(host.napis[queue].gro_flush_timeout)
-        flush = NO_FLUSH
-        if full:
-            flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
-        elif done and timeout == 0 and napi_may_complete(host.napis[queue]):
-            flush = FLUSH_ALL
-        if flush == FLUSH_OLD or timeout > 0:
-            table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
-        _offload(r, cpu, queue, group, table, flush, done)
-        if done:
-            _end_of_poll(r, cpu, queue, table, full)
+    state.ends = full or count < most
+    state.flush = NO_FLUSH
+    if full:
+        state.flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
+    elif state.ends and host.napis[queue].gro_flush_timeout == 0 and napi_may_complete(host.napis[queue]):
+        state.flush = FLUSH_ALL
+    return state.ends or group.used[FRAMES] >= switches.group
 
 
 @inlined
-def _offload(r, cpu, queue, group, table, flush, ends):
-    """Send a group through LRO or GRO and what comes out to the stack."""
-    before = r.stack.used[FRAMES]
+def hand_up(r, cpu):
+    """Send the group in hand through LRO or GRO, flush what `flush` says, and give the stack what comes out."""
+    host = r.host
+    state = host.softnet[cpu]
+    queue = np.int64(state.polling)
+    group = batch_of(r.polls, cpu)
     count = group.used[FRAMES]
+    before = r.stack.used[FRAMES]
     if r.switches.lro:
         sessions = lro_of(r.sessions, queue)
         if count > 0:
             lro_receive(group, 0, count, r.stack, sessions)
-            group.used[FRAMES] = 0
         # The driver flushes at the end of each of its polls, whatever NAPI does afterwards.
-        if ends:
+        if state.ends:
             lro_flush_all(r.stack, sessions)
-    elif count > 0 or flush != NO_FLUSH:
-        gro_poll(group, 0, count, r.stack, table, r.rules, r.switches.features, False, flush)
-        group.used[FRAMES] = 0
+    elif count > 0 or state.flush != NO_FLUSH:
+        table = gro_of(r.tables, queue)
+        if state.flush == FLUSH_OLD or host.napis[queue].gro_flush_timeout > 0:
+            table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
+        gro_poll(group, 0, count, r.stack, table, r.rules, r.switches.features, False, state.flush)
+    group.used[FRAMES] = 0
     _deliver(r, cpu, before)
 
 
 @inlined
-def _end_of_poll(r, cpu, queue, table, full):
-    """`napi_complete_done`, or, after all of the weight, back to the end of the line (`__napi_poll`)."""
+def after_hand_up(r, cpu):
+    """Go on after a group went up: at the end of a poll `napi_complete_done`, or, after all of the weight, back to the
+    end of the line (`__napi_poll`). True when `hand_up` is wanted once more, for what is too old to stay held.
+    """
     host = r.host
-    card = r.card
-    napi = host.napis[queue]
     state = host.softnet[cpu]
+    if not state.ends:
+        return False
+    queue = np.int64(state.polling)
+    napi = host.napis[queue]
     work = np.int64(state.taken)
-    host.poll_sizes[min(work, len(host.poll_sizes) - 1)] += 1
-    card.counts[queue, _EMPTY] += work == 0
-    card.counts[queue, _FULL] += full
+    full = work >= napi.weight
     repoll = full and not napi.state & (DISABLE | IN_BUSY_POLL)
     now = look(host.clock, cpu)
     if not repoll and napi_may_complete(napi):
-        complete(r, cpu, queue, table, work)
+        if not state.completing:
+            timeout, unmask = napi_complete_prepare(napi, work, gro_held(gro_of(r.tables, queue)))
+            state.timeout = timeout
+            state.unmask = unmask
+            state.completing = napi.gro_flush_timeout > 0
+            state.flush = FLUSH_OLD if timeout > 0 else FLUSH_ALL
+            if state.completing:
+                return True
+        state.completing = 0
+        line = r.card.queues[queue]
+        if napi_complete_done(host.napis, queue, host.lists, now, np.int64(state.timeout), state.unmask):
+            irq_unmask(line, now, ring_waiting(r.card.rings, queue))
+        adapt(line, now, r.card.counts[queue, _FRAMES], r.card.counts[queue, _BYTES])
+    host.poll_sizes[min(work, len(host.poll_sizes) - 1)] += 1
+    r.card.counts[queue, _EMPTY] += work == 0
+    r.card.counts[queue, _FULL] += full
     state.polling = NOBODY
     end_of_turn(r, cpu, queue, work, repoll, now)
+    if napi.state & IN_BUSY_POLL and work > 0:
+        end_busy_poll(r, cpu, queue)
+    return False
 
 
 @inlined
-def complete(r, cpu, queue, table, work):
-    """Give an instance free: flush, unmask its interrupt if it may come."""
-    host = r.host
-    card = r.card
-    napi = host.napis[queue]
-    timeout, unmask = napi_complete_prepare(napi, work, gro_held(table))
-    if napi.gro_flush_timeout > 0:
-        _offload(r, cpu, queue, batch_of(r.polls, cpu), table, FLUSH_OLD if timeout > 0 else FLUSH_ALL, True)
-    now = look(host.clock, cpu)
-    if napi_complete_done(host.napis, queue, host.lists, now, timeout, unmask):
-        irq_unmask(card.queues[queue], now, ring_waiting(card.rings, queue))
-    adapt(card.queues[queue], now, card.counts[queue, _FRAMES], card.counts[queue, _BYTES])
+def end_busy_poll(r, cpu, queue):
+    """A reader stops to poll: it has frames to read, or its time is over; one poll more completes the instance."""
+    busy_poll_end(r.host.napis[queue])
+    begin_poll(r, cpu, queue)
 
 
 @inlined

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from pktpath.batch import FRAMES, Batch, release
 from pktpath.features import Feature
-from pktpath.jit import kernel
 from pktpath.nic.host import make_card, make_host
 from pktpath.nic.napi import napi_enable
-from pktpath.offload.rss import make_rss, queue_of, rss_hash
+from pktpath.offload.rss import make_rss
 from pktpath.path.host_loop import ARRIVALS_WANTED, IDLE, run
 from pktpath.path.receive import Receiver, Switches, make_receiver
 from pktpath.path.replay_report import report
 from pktpath.path.replay_types import Replayed, ReplayOptions
+from pktpath.path.steer import steer
 from pktpath.pool import make_pool
 from pktpath.port.capture import CaptureError, open_capture
 
@@ -129,7 +129,7 @@ class Replay:
             self._queue = np.zeros(count, np.int64)
         self._long += int((batch.wire_len[:count] > _MTU_FRAME).sum())
         batch.timestamp[:count] = self._since_start(batch.timestamp[:count])
-        steer(batch, count, self._rss, self._queue, self._keeps_hash)
+        steer(batch, 0, count, self._rss, self._queue, self._keeps_hash)
         first = 0
         why = -1
         while why != ARRIVALS_WANTED:
@@ -182,13 +182,3 @@ class Replay:
 
 def _table(indirection: tuple[int, ...], queues: int) -> tuple[int, ...]:
     return indirection or tuple(entry % queues for entry in range(128))
-
-
-@kernel
-def steer(batch, count, rss, queue_of_frame, keeps_hash):
-    """Hash frames and choose their queues; without receive hashing the card keeps the hash to itself."""
-    rss_hash(batch, 0, count, rss)
-    for i in range(count):
-        queue_of_frame[i] = queue_of(rss, batch.frames[i].hash)
-        if not keeps_hash:
-            batch.frames[i].hash = 0

@@ -47,8 +47,8 @@ def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damage
         busiest_cpu=max(cpu.busy for cpu in cpus),
         wait_us=_waits(host.waits),
         poll_sizes={size: int(count) for size, count in enumerate(host.poll_sizes) if count},
-        timeline=_timeline(host.timeline.bins, end, int(host.timeline.width[0])),
-        interval=int(host.timeline.width[0]) / _SECOND,
+        timeline=_timeline(host.timeline.bins, end, 1 << int(host.timeline.width[0])),
+        interval=(1 << int(host.timeline.width[0])) / _SECOND,
         warnings=warnings,
         damaged=damaged,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from pktpath.lab.bench.common import FULL, QUICK, Row, one_core
 
-BENCHES = ("gro", "gso", "checksum", "rss", "files")
+BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files")
 
 __all__ = ["BENCHES", "measure"]
 
@@ -26,12 +26,12 @@ def measure(
         progress: called with the number of benches done.
 
     """
-    from pktpath.lab.bench import checksum, files, gro, gso, peer, rss
+    from pktpath.lab.bench import checksum, files, gro, gso, peer, receive, rss
 
     effort = QUICK if quick else FULL
     rows: list[Row] = []
     with one_core() as core, peer.started(core) as (dpdk, missing):
-        kernels = {"gro": gro.rows, "gso": gso.rows, "checksum": checksum.rows, "rss": rss.rows}
+        kernels = {"gro": gro.rows, "gso": gso.rows, "checksum": checksum.rows, "rss": rss.rows, "receive": receive.rows}
         for done, name in enumerate(names):
             progress(done)
             rows += files.rows(effort) if name == "files" else kernels[name](dpdk, missing, effort)

@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, clock_cost, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, clock_cost, make_timespec, take_turns
 from pktpath.lab.bench.peer import Peer
+from pktpath.nic.clock import monotonic
 from pktpath.pool import make_pool
 from pktpath.wire.checksum import sum_bytes
 
@@ -22,11 +23,11 @@ _GOAL_SIZES = SIZES[1:]
 def _time_sums(mem, length, timespec, times):
     """Fill `times` with the nanoseconds of `_CALLS` sums of the first `length` bytes."""
     for run in range(len(times)):
-        start = now(timespec)
+        start = monotonic(timespec)
         for _ in range(_CALLS):
             # Stored where it might be read again: or else one sum would do for all.
             mem[len(mem) - 1] = sum_bytes(mem, 0, length) & 0xFF
-        times[run] = now(timespec) - start
+        times[run] = monotonic(timespec) - start
 
 
 def rows(peer: Peer | None, missing: str, effort: Effort) -> list[Row]:

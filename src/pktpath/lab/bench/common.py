@@ -2,7 +2,6 @@
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.jit import JIT_DISABLED, inlined, kernel
+from pktpath.jit import kernel
 from pktpath.lab.machine import clock_rate
+from pktpath.nic.clock import monotonic
 
 
 @dataclass(frozen=True)
@@ -96,36 +96,15 @@ def one_core() -> Iterator[int]:
         os.sched_setaffinity(0, before)
 
 
-# The clock: one pointer to a struct timespec, which compiled code hands to the C library.
-
-if JIT_DISABLED:
-
-    def now(timespec):
-        """Nanoseconds of the monotonic clock."""
-        return time.monotonic_ns()
-
-else:
-    from numba import types
-
-    _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
-    _MONOTONIC = time.CLOCK_MONOTONIC
-
-    @inlined
-    def now(timespec):
-        """Nanoseconds of the monotonic clock; `timespec` is an int64 array of two."""
-        _clock_gettime(_MONOTONIC, timespec.ctypes.data)
-        return timespec[0] * 1_000_000_000 + timespec[1]
-
-
 @kernel
 def _time_nothing(timespec, times):
     for run in range(len(times)):
-        start = now(timespec)
-        times[run] = now(timespec) - start
+        start = monotonic(timespec)
+        times[run] = monotonic(timespec) - start
 
 
 def make_timespec() -> NDArray[np.int64]:
-    """Return what `now` needs."""
+    """Return what `monotonic` needs."""
     return np.zeros(2, np.int64)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from pktpath.batch import CHECKSUM_NONE, FRAGS, FRAMES, Batch, make_batch
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import as_rows, burst
 from pktpath.lab.machine import clock_rate
+from pktpath.nic.clock import monotonic
 from pktpath.offload.flow_hash import hash_frame
 from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, GroTable, make_gro_table
 from pktpath.offload.gro_complete import complete_all
@@ -41,14 +42,14 @@ def _time_bursts(batch, size, out, table, rules, features, work, timespec, times
             for i in range(first, first + size):
                 batch.frames[i].ip_summed = CHECKSUM_NONE
                 batch.frames[i].payload_sum = -1
-        start = now(timespec)
+        start = monotonic(timespec)
         if work == PARSING:
             for i in range(first, first + size):
                 parse_frame(batch, i)
                 hash_frame(batch, i)
         receive_frames(batch, first, first + size, out, table, rules, features, False)
         complete_all(batch, out, table, rules)
-        times[run] = now(timespec) - start
+        times[run] = monotonic(timespec) - start
         # Who takes the frames gives their chunks back; that is no part of GRO on either side.
         delivered += out.used[FRAMES]
         for j in range(out.used[FRAMES]):

@@ -7,10 +7,11 @@ import numpy as np
 from pktpath.batch import FRAGS, FRAMES, make_batch
 from pktpath.features import Feature
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, Side, clock_cost, make_timespec, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.bench.traffic import PAYLOAD, as_rows, super_frame
 from pktpath.lab.machine import clock_rate
+from pktpath.nic.clock import monotonic
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.pool import chunk_put
@@ -31,9 +32,9 @@ def _time_cuts(batch, out, features, rules, timespec, times):
     """Fill `times` with the nanoseconds of cutting the one frame of `batch`; return the segments of the last cut."""
     segments = 0
     for run in range(len(times)):
-        start = now(timespec)
+        start = monotonic(timespec)
         gso_segment(batch, 0, out, features, rules)
-        times[run] = now(timespec) - start
+        times[run] = monotonic(timespec) - start
         segments = out.used[FRAMES]
         for j in range(segments):
             chunk_put(out.pool, out.frames[j].head_chunk)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from pktpath.batch import Batch
 from pktpath.jit import kernel
-from pktpath.lab.bench.common import Effort, Row, clock_cost, make_timespec, now, take_turns
+from pktpath.lab.bench.common import Effort, Row, clock_cost, make_timespec, take_turns
 from pktpath.lab.bench.peer import Peer
 from pktpath.lab.traffic import bulk, frames
+from pktpath.nic.clock import monotonic
 from pktpath.offload.rss import make_rss, rss_frame
 from pktpath.offload.rss_fold import finish, fold_pair, fold_value
 from pktpath.offload.rss_key import DEFAULT_KEY
@@ -30,10 +31,10 @@ _PEERS = {"softrss": "rte_softrss_be", "gfni": "rte_thash_gfni", "bulk": "rte_th
 def _time_frames(batch, count, rss, timespec, times):
     """Fill `times` with the nanoseconds of hashing the first `count` frames."""
     for run in range(len(times)):
-        start = now(timespec)
+        start = monotonic(timespec)
         for i in range(count):
             batch.frames[np.uint64(i)].hash = rss_frame(batch, np.uint64(i), rss)
-        times[run] = now(timespec) - start
+        times[run] = monotonic(timespec) - start
 
 
 @kernel
@@ -52,9 +53,9 @@ def hash_tuples(mem, count, length, rss, hashes):
 def _time_tuples(mem, length, rss, hashes, timespec, times):
     """Fill `times` with the nanoseconds of hashing inputs that lie end to end."""
     for run in range(len(times)):
-        start = now(timespec)
+        start = monotonic(timespec)
         hash_tuples(mem, len(hashes), length, rss, hashes)
-        times[run] = now(timespec) - start
+        times[run] = monotonic(timespec) - start
 
 
 def rows(peer: Peer | None, missing: str, effort: Effort) -> list[Row]:
