@@ -85,7 +85,7 @@ def check_fields(fields: Mapping[str, str]) -> dict[str, str]:
             message = f"fields {protocol!r}: the protocols are {', '.join(HASH_FIELDS)}"
             raise BadInput(message)
         if unknown := set(letters) - set(FIELD_LETTERS):
-            message = f"fields {protocol}={letters!r}: {sorted(unknown)[0]!r} is none of s, d, f, n (nothing: no hash)"
+            message = f"fields {protocol}={letters!r}: {min(unknown)!r} is none of s, d, f, n (nothing: no hash)"
             raise BadInput(message)
     return HASH_FIELDS | dict(fields)
 
@@ -175,6 +175,15 @@ def weight_table(weights: Sequence[int], size: int = INDIRECTION_SIZE) -> tuple[
         # The entries below the floor of size * reached / total that no queue before has.
         table += [queue] * (size * reached // total - len(table))
     return tuple(table)
+
+
+def table_words(table: Sequence[int], queues: int) -> str:
+    """Return what follows `ethtool -X DEV` to make this table; `default` where neither `equal` nor `weight` can."""
+    if tuple(table) == equal_table(queues, len(table)):
+        return f"equal {queues}"
+    if list(table) == sorted(table):
+        return "weight " + " ".join(str(list(table).count(queue)) for queue in range(queues))
+    return "default"
 
 
 def parse_table(text: str, queues: int, size: int | None = None) -> tuple[int, ...]:
