@@ -173,7 +173,7 @@ def _words(done: Any) -> list[str]:
     lines = [""]
     if done.elephants:
         lines.append(
-            f"elephants: {number(len(done.elephants))} above the fair share of a queue ({_percent(1 / done.queues)} of {done.by}); "
+            f"elephants: {number(len(done.elephants))} above a queue's fair share ({_percent(1 / done.queues)} of {done.by}); "
             "no table and no key splits a flow:"
         )
         lines += [
