@@ -30,7 +30,7 @@ _CAUSES = {
 }  # fmt: skip
 
 
-@click.command(short_help="Which flow lands on which receive queue, and what a better table or key gives.")
+@click.command(short_help="Which flow lands on which queue, and what a better table gives.")
 @reads
 @click.option("--queues", type=int, metavar="N", help="Receive queues, 1 to 128.")
 @click.option("--key", metavar="HEX|NAME", help="Hash key: 40 or 52 bytes, or microsoft (the default), symmetric, mlx5, i40e.")
@@ -136,8 +136,8 @@ def _card(
 def _print(done: Any) -> None:
     _print_queues(done)
     _print_flows(done)
-    for line in [*_words(done), *_collapses(done)]:
-        click.echo(line)
+    if lines := [*_words(done), *_collapses(done)]:
+        click.echo("\n".join(["", *lines]))
     _print_proposals(done)
 
 
@@ -170,7 +170,7 @@ def _print_flows(done: Any) -> None:
 
 def _words(done: Any) -> list[str]:
     """Return what there is to say about flows."""
-    lines = [""]
+    lines = []
     if done.elephants:
         lines.append(
             f"elephants: {number(len(done.elephants))} above a queue's fair share ({_percent(1 / done.queues)} of {done.by}); "
@@ -223,14 +223,17 @@ def _print_proposals(done: Any) -> None:
     click.echo(f"no setting brings {done.by} below {_ratio(done.floor)}: a flow stays whole")
     if done.keys_tried:
         click.echo(f"best of {number(done.keys_tried)} keys, for the flows of this capture; other flows fall otherwise")
-    if (done.imbalance[done.by] or 1) <= _FROM_GOOD:
+    even = (done.imbalance[done.by] or 1) <= _FROM_GOOD
+    symmetric = [row for row in done.proposals if row["name"].startswith("symmetric")]
+    better = [row for row in done.proposals if row["command"] and row not in symmetric]
+    if even:
         click.echo("the queues are even: nothing to change")
-    elif not any(row["command"] and not row["name"].startswith("symmetric") for row in done.proposals):
+    elif not better:
         click.echo("nothing better was found")
-    for row in done.proposals:
-        if row["command"]:
-            click.echo(f"{row['name']}:\n  {row['command']}")
-    if len(done.proposals) > 1:
+    shown = [*([] if even else better), *symmetric]
+    for row in shown:
+        click.echo(f"{row['name']}:\n  {row['command']}")
+    if shown:
         click.echo(f"undo:\n  {done.undo}")
 
 
