@@ -220,7 +220,7 @@ def _print_proposals(done: Any) -> None:
         rows.append([row["name"], _ratio(row["imbalance"]["frames"]), _ratio(row["imbalance"]["bytes"]), both])
     click.echo("")
     print_table(["setting", "frames\nmax/mean", "bytes\nmax/mean", "both directions\non one queue"], rows)
-    click.echo(f"no setting brings {done.by} below {_ratio(done.floor)}: a flow stays whole")
+    click.echo(f"no table and no key brings {done.by} below {_ratio(done.floor)}: a flow stays whole")
     if done.keys_tried:
         click.echo(f"best of {number(done.keys_tried)} keys, for the flows of this capture; other flows fall otherwise")
     even = (done.imbalance[done.by] or 1) <= _FROM_GOOD
