@@ -147,8 +147,8 @@ def _any_frame(batch, i, rss):
 
 @inlined
 def fields_of(rss, network, protocol, ports):
-    """Return the bits of the fields that a packet is hashed by; `ports` is 0 where it shows none."""
-    if ports == 0:
+    """Return the bits of the fields that a packet is hashed by; `ports` is not positive where it shows none."""
+    if ports <= 0:
         return np.int64(ADDRESSES)
     row = 0 if network == 4 else 3
     if protocol == udp.PROTOCOL:

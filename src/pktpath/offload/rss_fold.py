@@ -102,8 +102,7 @@ else:
     def _window(context: Any, builder: Any, kind: Any, windows: Any, word: Any) -> Any:
         return cgutils.gep(builder, context.make_array(kind)(context, builder, windows).data, word)
 
-    @intrinsic
-    def _product(_typing: Any, value: Any, windows: Any, word: Any) -> Any:
+    def _emit_product(_typing: Any, value: Any, windows: Any, word: Any) -> Any:
         """Low half of the carry-less product of a value and a window."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -113,8 +112,7 @@ else:
 
         return types.uint64(types.uint64, windows, types.int64), codegen
 
-    @intrinsic
-    def _pair_product(_typing: Any, pair: Any, windows: Any, word: Any) -> Any:
+    def _emit_pair_product(_typing: Any, pair: Any, windows: Any, word: Any) -> Any:
         """The same for two big-endian words, read as one value in the machine's order, and two windows; their sum."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -128,8 +126,7 @@ else:
 
         return types.uint64(types.uint64, windows, types.int64), codegen
 
-    @intrinsic
-    def _reversed32(_typing: Any, value: Any) -> Any:
+    def _emit_reversed32(_typing: Any, value: Any) -> Any:
         """The low 32 bits in reversed order."""
 
         def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -137,6 +134,10 @@ else:
             return builder.zext(builder.call(function, [builder.trunc(args[0], _INT)]), _LONG)
 
         return types.int64(types.uint64), codegen
+
+    _product: Any = intrinsic(_emit_product)
+    _pair_product: Any = intrinsic(_emit_pair_product)
+    _reversed32: Any = intrinsic(_emit_reversed32)
 
     @inlined
     def fold_value(rss, word, value):

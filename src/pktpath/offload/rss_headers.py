@@ -15,6 +15,8 @@ from pktpath.wire.parse import FRAGMENT
 SCTP, GRE, IPV4_INSIDE, IPV6_INSIDE = 132, 47, 4, 41
 """Protocol numbers (RFC 9260, RFC 2784, RFC 2003, RFC 2473)."""
 VXLAN_PORT, GENEVE_PORT = 4789, 6081
+IN_FRAGMENT = -1
+"""Instead of an address of ports."""
 NO_TUNNEL, VXLAN, GENEVE, GRE_TUNNEL, IP_IN_IP = range(5)
 """What `locate` found around the header."""
 TUNNELS = ("", "VXLAN", "Geneve", "GRE", "IP in IP")
@@ -30,9 +32,9 @@ _GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_VERSION = 0x8000, 0x4
 def locate(batch, i, inner):
     """Return (network, address of the IP header, protocol, address of the ports, tunnel) that frame `i` is hashed by.
 
-    network is 0 for a frame without an IP header; the address of the ports is 0 where the hash has none: in IP
-    fragments, in other protocols than TCP, UDP and SCTP, and where they are not here. With `inner` the innermost of
-    at most two IP headers counts, and `tunnel` tells what it was in.
+    network is 0 for a frame without an IP header. The address of the ports is `IN_FRAGMENT` in any IP fragment, and 0 in other
+    protocols than TCP, UDP and SCTP and where they are not here. With `inner` the innermost of at most two IP headers
+    counts, and `tunnel` tells what it was in.
     """
     frame = batch.frames[i]
     mem = batch.pool.mem
@@ -65,9 +67,9 @@ def tunnel_of(batch, i):
 
 @inlined
 def _ip_header(mem, at, end, network):
-    """Return (is one, protocol, address of the ports or 0, address of the transport or 0, end of the packet) of an IP header.
+    """Return (is one, protocol, ports as `locate` says, address of the transport, end of the packet) of an IP header.
 
-    Transport and ports are 0 in a fragment; the end is that of the bytes that are here and belong to the packet.
+    The transport is 0 in a fragment and where it is not here; the end is that of the bytes of the packet that are here.
     """
     if network == 4:
         return _ipv4_header(mem, at, end)
@@ -89,7 +91,9 @@ def _ipv4_header(mem, at, end):
     length = load16(mem, at + ipv4.TOTAL_LENGTH)
     limit = min(end, at + length) if length > 0 else end
     transport = at + header
-    if load16(mem, at + ipv4.FRAGMENT) & (ipv4.MF | ipv4.OFFSET_MASK) or transport > limit:
+    if load16(mem, at + ipv4.FRAGMENT) & (ipv4.MF | ipv4.OFFSET_MASK):
+        return True, protocol, np.int64(IN_FRAGMENT), none, limit
+    if transport > limit:
         return True, protocol, none, none, limit
     return True, protocol, _ports(protocol, transport, limit), transport, limit
 
@@ -114,7 +118,7 @@ def _ipv6_header(mem, at, end):
     if protocol == ipv6.FRAGMENT_HEADER:
         if transport + 8 <= limit:
             protocol = load8(mem, transport)
-        return True, protocol, none, none, limit
+        return True, protocol, np.int64(IN_FRAGMENT), none, limit
     return True, protocol, _ports(protocol, transport, limit), transport, limit
 
 

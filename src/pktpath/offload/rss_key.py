@@ -44,19 +44,20 @@ def parse_key(text: str) -> bytes:
     """
     if text in KEYS:
         return KEYS[text]
+    parts = text.split(":") if ":" in text else [text[k : k + 2] for k in range(0, len(text), 2)]
+    # ethtool takes a byte of one digit, between colons.
+    least = 1 if ":" in text else 2
     allowed = f"40 or 52 bytes in hexadecimal, or {', '.join(KEYS)}"
-    # ethtool takes a byte of one digit, but only between colons.
-    parts = text.split(":")
-    digits = "".join(part.zfill(2) for part in parts) if len(parts) > 1 else text
-    if len(digits) % 2 or not digits or not set(digits) <= set(hexdigits) or any(len(part) > 2 for part in parts[1:]):
+    if not text or not all(least <= len(part) <= 2 and set(part) <= set(hexdigits) for part in parts):
         message = f"key {text!r} is not hexadecimal: {allowed}"
         raise BadInput(message)
-    key = bytes.fromhex(digits)
-    check_key(key, allowed)
-    return key
+    if len(parts) not in KEY_LENGTHS:
+        message = f"key {text!r} has {len(parts)} bytes: {allowed}"
+        raise BadInput(message)
+    return bytes(int(part, 16) for part in parts)
 
 
-def check_key(key: bytes, allowed: str = "40 or 52 bytes") -> None:
+def check_key(key: bytes) -> None:
     """Refuse a key of another length than `KEY_LENGTHS`.
 
     Raises:
@@ -64,7 +65,7 @@ def check_key(key: bytes, allowed: str = "40 or 52 bytes") -> None:
 
     """
     if len(key) not in KEY_LENGTHS:
-        message = f"key {key.hex()!r} has {len(key)} bytes: {allowed}"
+        message = f"key {key.hex()!r} has {len(key)} bytes: 40 or 52"
         raise BadInput(message)
 
 
@@ -175,6 +176,15 @@ def weight_table(weights: Sequence[int], size: int = INDIRECTION_SIZE) -> tuple[
         # The entries below the floor of size * reached / total that no queue before has.
         table += [queue] * (size * reached // total - len(table))
     return tuple(table)
+
+
+def table_words(table: Sequence[int], queues: int) -> str:
+    """Return what follows `ethtool -X DEV` to make this table; `default` where neither `equal` nor `weight` can."""
+    if tuple(table) == equal_table(queues, len(table)):
+        return f"equal {queues}"
+    if list(table) == sorted(table):
+        return "weight " + " ".join(str(list(table).count(queue)) for queue in range(queues))
+    return "default"
 
 
 def parse_table(text: str, queues: int, size: int | None = None) -> tuple[int, ...]:
