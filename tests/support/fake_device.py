@@ -9,6 +9,7 @@ import array
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import select
 import socket
@@ -64,25 +65,24 @@ class Device:
     requests: list = field(default_factory=list)
 
 
+@functools.cache
 def fake_missing() -> str | None:
     """Say what is missing for a device that a test makes up, or None."""
     if os.uname().machine != "x86_64":
-        return "the made-up device needs x86-64 system call numbers"
-    try:
-        actions = Path("/proc/sys/kernel/seccomp/actions_avail").read_text()
-    except OSError:
-        actions = ""
-    return None if "user_notif" in actions and hasattr(os, "pidfd_open") else "the kernel has no seccomp user notification"
+        return "the made-up device knows the system call numbers of x86-64 only"
+    if not hasattr(os, "pidfd_open") or run_on(Device(), "true").returncode:
+        return "the made-up device needs seccomp user notification (Linux 5.14)"
+    return None
 
 
-def run_on(device: Device, *command: str) -> subprocess.CompletedProcess:
+def run_on(device: Device, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Run a program that sees this device, and no other by generic netlink or SIOCETHTOOL."""
     told, tell = os.pipe()
     wait, go = os.pipe()
     try:
         process = subprocess.Popen(
             [sys.executable, __file__, str(tell), str(wait), *command],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, pass_fds=(tell, wait),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, pass_fds=(tell, wait), cwd=cwd,
         )  # fmt: skip
         os.close(tell)
         tell = -1

@@ -28,7 +28,7 @@ _RXNFC = struct.Struct("=IIQ176x")
 """Command, flow type, data; then a rule, which is not used here."""
 _DRVINFO = struct.Struct("=I32s32s32s32s32s12xIIIII")
 FLOW_TYPES = {
-    "tcp4": 1, "udp4": 2, "sctp4": 3, "ah4": 9, "tcp6": 5, "udp6": 6, "sctp6": 7, "ah6": 11, "esp4": 10, "esp6": 12,
+    "tcp4": 1, "udp4": 2, "sctp4": 3, "ah4": 4, "esp4": 4, "tcp6": 5, "udp6": 6, "sctp6": 7, "ah6": 8, "esp6": 8,
 }  # fmt: skip
 
 
