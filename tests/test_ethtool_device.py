@@ -202,7 +202,7 @@ def test_wrong_words_change_nothing(words, says):
     [
         ("-L fake0 combined 4", {"refuse": {"channels": (EPERM, "")}}, "CAP_NET_ADMIN"),
         ("-X fake0 equal 2", {"refuse": {"rss": (EPERM, "")}}, "CAP_NET_ADMIN"),
-        ("-L fake0 combined 70 rx 2", {"refuse": {"channels": (EINVAL, "too many")}}, "combined 70 is above the maximum of 63; rx cannot"),
+        ("-L fake0 combined 70 rx 2", {"refuse": {"channels": (EINVAL, "")}}, "combined 70 is above the maximum of 63; rx"),
         ("-L fake0 combined 3", {"refuse": {"channels": (EINVAL, "not now")}}, "the kernel refused: not now"),
         ("-G fake0 rx 5000", {"refuse": {"rings": (EINVAL, "too big")}}, "rx 5000 is above the maximum of 4096"),
         ("-G fake0 rx 50", {"refuse": {"rings": (EINVAL, "")}}, "the kernel refused: Invalid argument"),
@@ -237,14 +237,16 @@ def test_what_an_adaptive_card_changes_itself_is_no_refusal():
     ("option", "row"),
     [
         ("-l", {"other-max": 1, "combined-max": 63, "other": 1, "combined": 8}),
-        ("-g", {"rx-max": 4096, "tx-max": 4096, "rx": 512, "tx": 1024, "rx-buf-len": 2048, "tcp-data-split": "on", "cqe-size": 64, "tx-push": True}),
+        ("-g", {"rx-max": 4096, "tx-max": 4096, "rx": 512, "tx": 1024, "rx-buf-len": 2048, "tcp-data-split": "on",
+                "cqe-size": 64, "tx-push": True}),
         ("-c", {"rx-usecs": 50, "rx-frames": 32, "tx-usecs": 7, "tx-frames": 8, "adaptive-rx": False, "adaptive-tx": False,
                 "pkt-rate-low": 100, "rx-frames-low": 4, "cqe-mode-tx": False, "cqe-mode-rx": True}),
-        ("-x", {"rx-rings": 8, "rss-indirection-table": [k % 8 for k in range(20)], "rss-hash-key": list(range(40)), "rss-hash-function": "toeplitz"}),
+        ("-x", {"rx-rings": 8, "rss-indirection-table": [k % 8 for k in range(20)], "rss-hash-key": list(range(40)),
+                "rss-hash-function": "toeplitz"}),
         ("-S", {"statistics": {"rx_packets": 12345, "tx_bytes": 2**64 - 1, "rx errors": 0}}),
-        ("-i", {"driver": "nic", "version": "6.1", "firmware-version": "0x800 1.2", "expansion-rom-version": "", "bus-info": "0000:01:00.0",
-                "supports-statistics": True, "supports-test": True, "supports-eeprom-access": True, "supports-register-dump": True,
-                "supports-priv-flags": True}),
+        ("-i", {"driver": "nic", "version": "6.1", "firmware-version": "0x800 1.2", "expansion-rom-version": "",
+                "bus-info": "0000:01:00.0", "supports-statistics": True, "supports-test": True,
+                "supports-eeprom-access": True, "supports-register-dump": True, "supports-priv-flags": True}),
         ("-n", {"flow-type": "tcp4", "rx-flow-hash": "sd"}),
     ],
 )  # fmt: skip
@@ -265,7 +267,8 @@ def test_pktpaths_own_card_reads_as_a_device_of_its_kind(tmp_path):
     shown = ["-l my.nic", "-x my.nic", "-c my.nic", "-g my.nic", "-n my.nic rx-flow-hash tcp6", "-n my.nic rx-flow-hash sctp4"]
     for change in (
         "-L my.nic combined 6", "-X my.nic weight 5 1 2", f"-X my.nic hkey {KEY} equal 4 start 1", "-G my.nic rx 256",
-        "-C my.nic adaptive-rx on rx-usecs 50 rx-frames 9", "-N my.nic rx-flow-hash tcp6 sd", "-X my.nic hfunc toeplitz", "-X my.nic default",
+        "-C my.nic adaptive-rx on rx-usecs 50 rx-frames 9", "-N my.nic rx-flow-hash tcp6 sd",
+        "-X my.nic hfunc toeplitz", "-X my.nic default",
     ):  # fmt: skip
         if change.startswith("-L"):
             real.queues, real.table = 6, [k % 6 for k in range(128)]

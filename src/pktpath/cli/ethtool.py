@@ -36,7 +36,7 @@ class _Command(click.Command):
 
 @click.command(
     cls=_Command,
-    short_help="ethtool's own words and texts, on real devices and on pktpath's cards.",
+    short_help="ethtool's words and texts, on real devices and own cards.",
     options_metavar="[--json] -OPTION DEV [WORD]...",
 )
 def ethtool(words: tuple[str, ...]) -> int:
@@ -141,18 +141,21 @@ def _change_features(device: str, rest: Sequence[str], as_json: bool) -> int:
 
 
 def _show_channels(device: str, _rest: Sequence[str], as_json: bool) -> int:
-    value = _device(device).channels()
-    return _print(_text().channels_text(device, value), _text().settings_json(device, value), as_json=as_json)
+    asked = _device(device)
+    value = asked.channels()
+    return _print(_text().channels_text(asked.name, value), _text().settings_json(asked.name, value), as_json=as_json)
 
 
 def _show_rings(device: str, _rest: Sequence[str], as_json: bool) -> int:
-    value = _device(device).rings()
-    return _print(_text().rings_text(device, value), _text().settings_json(device, value), as_json=as_json)
+    asked = _device(device)
+    value = asked.rings()
+    return _print(_text().rings_text(asked.name, value), _text().settings_json(asked.name, value), as_json=as_json)
 
 
 def _show_coalesce(device: str, _rest: Sequence[str], as_json: bool) -> int:
-    value = _device(device).coalesce()
-    return _print(_text().coalesce_text(device, value), _text().settings_json(device, value), as_json=as_json)
+    asked = _device(device)
+    value = asked.coalesce()
+    return _print(_text().coalesce_text(asked.name, value), _text().settings_json(asked.name, value), as_json=as_json)
 
 
 def _show_rxfh(device: str, _rest: Sequence[str], as_json: bool) -> int:

@@ -23,7 +23,7 @@ _ADAPTED = {"rx_usecs": "adaptive_rx", "rx_frames": "adaptive_rx", "tx_usecs": "
 
 
 class HostDevice:
-    """A network device of this machine; see `Device` for the methods."""
+    """A network device of this machine; see `Device` for the methods. The kernel's name replaces an alternative one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -59,7 +59,8 @@ class HostDevice:
         from pktpath.host import ethtool_netlink
 
         with self._refusals(what):
-            return ethtool_netlink.read(self.name, kind)
+            value, self.name = ethtool_netlink.read(self.name, kind)
+        return value
 
     def _write(self, kind: type[Value], what: str, changes: Changes) -> None:
         from pktpath.host import ethtool_netlink

@@ -74,8 +74,8 @@ _PARTS = {
 }
 
 
-def read(device: str, kind: type[Value]) -> Value:
-    """Return one part of a device's settings.
+def read(device: str, kind: type[Value]) -> tuple[Value, str]:
+    """Return one part of a device's settings, and the device's own name where `device` is an alternative one.
 
     Raises:
         BadInput: no such device.
@@ -84,8 +84,9 @@ def read(device: str, kind: type[Value]) -> Value:
     """
     part = _PARTS[kind]
     replies = _exchange(device, part, part.get, {}, NLM_F_REQUEST)
-    found = {name: value for name, value in replies[0]["attrs"] if name in part.names} if replies else {}
-    return kind(**found)
+    attributes = dict(replies[0]["attrs"]) if replies else {}
+    name = attributes["header"].get_attr("ETHTOOL_A_HEADER_DEV_NAME") if "header" in attributes else None
+    return kind(**{field: attributes[field] for field in part.names if field in attributes}), name or device
 
 
 def write(device: str, kind: type, changes: Changes) -> None:

@@ -106,7 +106,8 @@ def _read(name: str, field: str, value: object, reader: Callable[[object], Any] 
 
 def _document(name: str) -> dict[str, Any]:
     try:
-        with Path(name).open("rb") as file:
+        # Without O_NONBLOCK a FIFO would wait here for a writer.
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 _bad(name, "this is no regular file, and so no card of pktpath's")
             data = file.read(_MOST_BYTES + 1)
