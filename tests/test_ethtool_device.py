@@ -233,6 +233,14 @@ def test_what_an_adaptive_card_changes_itself_is_no_refusal():
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("words", ["-l fake0", "-L fake0 combined 2", "--json -c fake0"])
+def test_an_old_kernel_is_named(words):
+    done = run_on(device(netlink=False), *OURS, *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs ethtool over netlink, which Linux has from 5.7 on" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("option", "row"),
     [

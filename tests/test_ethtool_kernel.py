@@ -33,13 +33,15 @@ def run(*command: str, check: bool = False) -> subprocess.CompletedProcess:
 def space():
     subprocess.run(["ip", "netns", "add", SPACE], check=True)
     try:
+        there = {"lo"}
         for name, kind in DEVICES.items():
-            if kind == "tuntap":
-                run("ip", "tuntap", "add", name, "mode", "tap", "multi_queue", check=True)
-            elif kind:
-                run("ip", "link", "add", "name", name, *kind.split(), check=True)
+            make = ("tuntap", "add", name, "mode", "tap", "multi_queue")
+            if kind != "tuntap":
+                make = ("link", "add", "name", name, *kind.split())
+            if kind and run("ip", *make).returncode == 0:
+                there.add(name)
         run("ip", "link", "property", "add", "dev", "va", "altname", ALTERNATIVE, check=True)
-        yield
+        yield there
     finally:
         subprocess.run(["ip", "netns", "del", SPACE], check=True)
 
@@ -47,6 +49,8 @@ def space():
 @pytest.mark.parametrize("option", ["-l", "-x", "-c", "-g", "-S", "-i"])
 @pytest.mark.parametrize("device", ["lo", "va", "br", "ifb7", "mac", "vx", "ta", "absent", ALTERNATIVE, "-", "x" * 130, "ö"])
 def test_a_text_is_ethtools(space, option, device):
+    if device in DEVICES and device not in space:
+        pytest.skip(f"the kernel makes no device of this kind: {DEVICES[device]}")
     theirs, ours = run("ethtool", option, device), run(*OURS, option, device)
     assert ours.stdout == theirs.stdout
     assert (ours.returncode == 0) == (theirs.returncode == 0)

@@ -38,6 +38,8 @@ class Device:
     """What the device says; None in place of a part: not supported."""
 
     name: str = "fake0"
+    netlink: bool = True
+    """False: the kernel has no ethtool family, as before Linux 5.6."""
     channels: dict[int, int] | None = None
     """Netlink attributes of ETHTOOL_MSG_CHANNELS by number; so `rings` and `coalesce`."""
     rings: dict[int, int] | None = None

@@ -47,6 +47,8 @@ class Netlink:
         return [*replies, _message(_ERROR, 0x100, seq, struct.pack("i", 0) + data[:16])] if flags & _ACK else replies
 
     def _family(self, seq: int) -> list[bytes]:
+        if not self.device.netlink:
+            raise OSError(errno.ENOENT, "")
         operations = b"".join(
             attribute(k, attribute(1, struct.pack("I", k)) + attribute(2, struct.pack("I", 0xE))) for k in range(1, 40)
         )

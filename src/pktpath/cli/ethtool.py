@@ -69,9 +69,9 @@ def ethtool(words: tuple[str, ...]) -> int:
     """
     rest = [word for word in words if word != "--json"]
     as_json = len(rest) < len(words)
-    while rest and rest[0] in ("-I", "--include-statistics"):
+    while rest and rest[0] in ("-j", "-I", "--include-statistics"):
         # None of these commands has statistics beside its text.
-        rest.pop(0)
+        as_json |= rest.pop(0) == "-j"
     if not rest:
         _usage("an option and a device are missing")
     name, *rest = rest
