@@ -198,8 +198,9 @@ def hand_up(r, cpu):
 
 @inlined
 def after_hand_up(r, cpu):
-    """Go on after a group went up: at the end of a poll `napi_complete_done`, or, after all of the weight, back to the
-    end of the line (`__napi_poll`). True when `hand_up` is wanted once more, for what is too old to stay held.
+    """Go on after a group went up; True when `hand_up` is wanted once more, for what is too old to stay held.
+
+    At the end of a poll: `napi_complete_done`, or, after all of the weight, back to the end of the line (`__napi_poll`).
     """
     host = r.host
     state = host.softnet[cpu]
