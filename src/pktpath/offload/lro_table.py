@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pktpath.batch import Batch, make_batch
 from pktpath.jit import inlined
-from pktpath.offload.gro_table import NOBODY, PARKED, SLOTS
+from pktpath.offload.gro_table import NOBODY, SLOTS
 from pktpath.offload.reason import REASONS
 from pktpath.pool import make_pool
 from pktpath.wire import ethernet, ipv4, link
