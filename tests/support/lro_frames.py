@@ -38,7 +38,7 @@ class _Flow:
             ack=self.packet.ack + rng.choice((0, 0, 9)), window=rng.choice((65535, 65535, 100)), id=rng.randrange(65536),
             flags=flag_bits(rng.choice(("A", "A", "A", "AP"))),
         )  # fmt: skip
-        if self.stamp is not None:
+        if self.stamp is not None and rng.random() < 0.95:
             self.stamp += rng.choice((0, 0, 1, 1, -1)) if rng.random() < 0.5 else 1
             packet = packet.but(
                 options=b"\x01\x01\x08\x0a" + struct.pack(">II", self.stamp & 0xFFFFFFFF, rng.choice((1, 2, 3, 4, 5, 6, 7, 8, 0)))
