@@ -18,7 +18,7 @@ from pktpath.wire.load import load8, load16, load32, same_bytes
 LOSSES = {
     "merged_frames": "merged frames",
     "merged": "frames that went into them",
-    "lost": "of these, cannot be rebuilt",
+    "lost": "of these, cutting cannot rebuild",
     "boundary": "where it started and ended",
     "acknowledgment": "TCP acknowledgment",
     "window": "TCP window",
@@ -44,6 +44,10 @@ _STAMPED = tcp.LENGTH + 12
 _STAMP = tcp.OPTION_NOP << 24 | tcp.OPTION_NOP << 16 | tcp.OPTION_TIMESTAMP << 8 | 10
 _FLAG_BITS = 0x0FFF
 """The flag word less the data offset."""
+
+
+FRAME_COUNTS = ("merged_frames", "merged", "lost")
+"""The rows that count frames; each of the others counts lost frames by what is lost of them, and one may be in several."""
 
 
 def make_counts() -> NDArray[np.int64]:
