@@ -28,10 +28,9 @@ GROUPS = {
         "IP fragments that were not put together",
         "Only where reassembly is asked for (`--reassemble`): the fragments pass unchanged, each in its place.",
     ),
-    Reason.NOT_TCP_IPV4: (
+    Reason.NOT_FOR_LRO: (
         "Rules of LRO that GRO does not have",
-        "Only with `--engine lro`, which uses many of the words above too. What LRO refuses of a flow that it holds is flushed "
-        "behind what it holds, and starts nothing new ([lro.md](lro.md)).",
+        "Only with `--engine lro`, which has many of the words above too. A refused frame ends what is held and starts nothing.",
     ),
 }
 HEAD = """# Reasons

@@ -5,9 +5,9 @@ import pytest
 
 from pktpath.batch import Batch
 from pktpath.offload.gro import gro
-from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.port.memory import load
+from support.arrivals import described
 from support.caseio import Case, read_cases
 from support.kernel_fixture import kernel_gro  # noqa: F401  a fixture
 from support.vnet import as_kernel_tells
@@ -30,16 +30,6 @@ def delivered(case: Case, family: int, version: str, *, verified: bool) -> list[
             batch.ip_summed[:] = once.ip_summed
         outs.append(gro(batch, RULES[version]))
     return [(out, i) for out in outs for i in range(int(out.used[0]))]
-
-
-def described(batch: Batch, i: int) -> dict[str, str]:
-    transport = int(batch.head_addr[i] + batch.transport_offset[i])
-    return {
-        "len": str(batch.payload_len[i]),
-        "segs": str(batch.gso_segs[i]),
-        "reason": Reason(batch.reason[i]).word,
-        "sport": str(int.from_bytes(batch.pool.mem[transport : transport + 2].tobytes())),
-    }
 
 
 @pytest.mark.parametrize("verified", [False, True], ids=["software", "device"])

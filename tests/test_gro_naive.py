@@ -1,115 +1,21 @@
 """The compiled kernel and its naive twin deliver the same frames, in the same order, for the same reasons."""
 
 import random
-import struct
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pktpath.batch import (
-    CHECKSUM_BAD,
-    CHECKSUM_NONE,
-    CHECKSUM_PARTIAL,
-    CHECKSUM_UNNECESSARY,
-    GSO_TCP_ACCECN,
-    GSO_TCP_ECN,
-    GSO_TCP_FIXEDID,
-    Batch,
-    frame_bytes,
-    make_batch,
-)
+from pktpath.batch import frame_bytes, make_batch
 from pktpath.features import Feature
 from pktpath.offload.gro import DEFAULT_FEATURES, UNLIMITED, gro_flush, gro_polls, gro_receive, make_gro_table, poll_numbers
 from pktpath.offload.reason import Reason
 from pktpath.offload.rules import RULES
 from pktpath.port.memory import load
-from pktpath.wire.link import Link
-from pktpath.wire.parse import parse
+from support.arrivals import batch_of, check_books, hostile_arrivals, told
 from support.craft import Packet
-from support.hostile import hostile_round
 from support.naive_gro import Arrival, Delivery, NaiveGro
-
-CHECKED = {"none": CHECKSUM_NONE, "good": CHECKSUM_UNNECESSARY, "bad": CHECKSUM_BAD, "partial": CHECKSUM_PARTIAL}
-CHECKED_NAMES = {int(number): name for name, number in CHECKED.items()}
-COOKED = {"SLL": bytes(14), "SLL2": b"", "NULL": b"", "LOOP": b"", "RAW": b""}
-
-
-def batch_of(arrivals: list[Arrival]) -> Batch:
-    batch = load([arrival.data for arrival in arrivals])
-    for i, arrival in enumerate(arrivals):
-        batch.link[i] = Link[arrival.link]
-        batch.in_port[i] = arrival.in_port
-        batch.hash[i] = arrival.hash
-        if arrival.tag:
-            batch.vlan_proto[i], batch.vlan_tci[i] = arrival.tag
-        batch.ip_summed[i] = CHECKED[arrival.checked]
-        batch.wire_len[i] = max(arrival.wire_len, len(arrival.data))
-        batch.gso_size[i] = arrival.gso_size
-    parse(batch, 0, len(arrivals))
-    return batch
-
-
-def told(out: Batch) -> list[Delivery]:
-    deliveries = []
-    for i in range(int(out.used[0])):
-        rows = range(int(out.frag_first[i]), int(out.frag_first[i] + out.frag_count[i]))
-        merged = len(rows) > 0
-        kind = int(out.gso_type[i])
-        deliveries.append(
-            Delivery(
-                frame_bytes(out, i), Reason(out.reason[i]).word, CHECKED_NAMES[int(out.ip_summed[i])],
-                int(out.gso_segs[i]), int(out.gso_size[i]) if merged else 0, bool(kind & GSO_TCP_FIXEDID),
-                bool(kind & (GSO_TCP_ECN | GSO_TCP_ACCECN)),
-                tuple(int(out.frag_origin[row]) for row in rows) or (int(out.origin[i]),),
-            )
-        )  # fmt: skip
-    return deliveries
-
-
-def relinked(rng: random.Random, frame: bytes, link: str) -> bytes:
-    """Put what follows an Ethernet header behind another link header."""
-    if link == "ETHERNET":
-        return frame
-    ethertype, rest = frame[12:14], frame[14:]
-    if link == "SLL":
-        return bytes(13) + bytes([rng.choice((0, 0, 1))]) + ethertype + rest
-    if link == "SLL2":
-        return ethertype + bytes(18) + rest
-    if link == "RAW":
-        return rest
-    family = {b"\x08\x00": 2, b"\x86\xdd": rng.choice((10, 30))}.get(ethertype, 99)
-    return family.to_bytes(4, rng.choice(("big", "little")) if link == "NULL" else "big") + rest
-
-
-def hostile_arrivals(seed: int, most: int) -> list[Arrival]:
-    """Return a hostile round on ports that do more than a TAP does."""
-    rng = random.Random(seed ^ 0x5EED)
-    link = rng.choice(("ETHERNET", "ETHERNET", "ETHERNET", *COOKED))
-    strange = rng.choice((0.0, 0.0, 0.05))
-    hashes = rng.choice(([0], [0], [3, 11, 11, 4, 0xFFFFFFFF]))
-    tagged = rng.choice((0, 0, 1, 2))
-    vouched = rng.choice(("none", "good"))
-    arrivals = []
-    for frame in hostile_round(seed, most):
-        data = relinked(rng, frame, link)
-        if tagged and link == "ETHERNET":
-            tci = rng.choice((5, 5, 5, 5, 5, 6))
-            data = frame[:12] + b"\x88\xa8\0\1" * (tagged - 1) + b"\x81\0" + tci.to_bytes(2) + frame[12:]
-        arrival = Arrival(data, link, checked=vouched, hash=hashes[frame[-1] % len(hashes)] if len(hashes) > 1 else 0)
-        if rng.random() < strange:
-            arrival.in_port = 1
-        if rng.random() < strange:
-            arrival.tag = rng.choice(((0x8100, 1), (0x88A8, 1), (0x8100, 2)))
-        if rng.random() < strange:
-            arrival.checked = rng.choice(("good", "bad", "partial"))
-        if rng.random() < strange:
-            arrival.wire_len = len(data) + 1
-        if rng.random() < strange / 2:
-            arrival.gso_size = 100
-        arrivals.append(arrival)
-    return arrivals
 
 
 def both(
@@ -133,20 +39,9 @@ def both(
 
 def check_accounts(arrivals, batch, out, table) -> None:
     """Nothing is lost in the books: counters, chunks, free lists, sums of payload."""
-    assert int(table.counts.sum()) == int(out.used[0])
-    assert int(table.counts.sum() + table.merged[0]) == len(arrivals)
+    check_books(arrivals, out, table)
     assert list(table.free) == [len(table.slots), len(table.parked.frames)]
-    assert len(set(table.free_parked.tolist())) == len(table.parked.frames)
     assert np.all(table.buckets == -1)
-    merged = [i for i in range(int(out.used[0])) if out.frag_count[i]]
-    assert int(out.pool.refs.sum()) == len(merged)
-    for i in merged:
-        known = int(out.payload_sum[i])
-        if known >= 0:
-            payload = frame_bytes(out, i)[int(out.payload_offset[i]) :]
-            assert (
-                known % 0xFFFF == sum(struct.unpack(f"!{(len(payload) + 1) // 2}H", payload + bytes(len(payload) & 1))) % 0xFFFF
-            )
 
 
 @pytest.mark.parametrize("version", RULES)

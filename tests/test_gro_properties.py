@@ -1,10 +1,7 @@
 """What holds for every round, whatever the rules: no payload is lost, no wrong frame merges, every reason occurs."""
 
 import os
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +13,7 @@ from pktpath.offload.reason import Reason
 from pktpath.port.memory import load
 from support.craft import Packet
 from support.hostile import hostile_round
-
-HERE = Path(__file__).parent
+from support.run_apart import run_apart
 
 
 def payload_of_flows(batch) -> dict[bytes, bytes]:
@@ -97,18 +93,10 @@ def test_every_reason_can_be_reached(capsys) -> None:
     assert set(counts) == {reason for reason in Reason if reason < Reason.BAD_FRAGMENT}, "those after are of reassembly"
 
 
-def run_apart(script: str, **environment: str) -> None:
-    environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent / "src")])}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
-
-
 @pytest.mark.parametrize("switch", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
 def test_without_the_compiler_and_with_bounds_checks(switch: str) -> None:
     """The cases and a few hostile rounds, where every index is looked at."""
-    # Bounds checks change the compiled code, and numba's cache knows nothing of them.
-    own_cache = {"NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"] + "/bounds"} if switch == "NUMBA_BOUNDSCHECK" else {}
-    run_apart("from support.gro_smoke import smoke; smoke()", **{switch: "1"}, **own_cache)
+    run_apart("from support.gro_smoke import smoke; smoke()", switch)
 
 
 @pytest.mark.fuzz

@@ -3,6 +3,7 @@
     == name
     A sentence that says what the case shows.
     family 4 6
+    with max_aggr=3
     in
     tcp len=100 flags=AP
     tcp len=100 seq=300 x3
@@ -18,7 +19,8 @@ A line of `in` is a packet: its protocol, then fields of `support.craft.Packet`.
 `seq` goes on from the packet before unless given, `flags` are letters, byte fields are
 hexadecimal, `pad` fills the frame with zeros up to that length, `xN` repeats the packet (of TCP,
 the stream goes on). `pause` ends a poll. A line of `out` is a frame: only the fields given
-are checked. An `out` with rules versions holds for those, one without for the rest.
+are checked. An `out` with rules versions holds for those, one without for the rest. `with` gives the engine
+its limits, `counters` says what it counted.
 """
 
 from dataclasses import dataclass, field, fields
@@ -39,6 +41,8 @@ class Case:
     text: str = ""
     packets: list[str] = field(default_factory=list)
     frames: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
 
     def polls(self, family: int) -> list[list[bytes]]:
         """Return the frames of each poll."""
@@ -110,6 +114,9 @@ def read_cases(name: str) -> list[Case]:
             raise ValueError(message)
         elif word == "family":
             cases[-1].families = tuple(map(int, rest))
+        elif word in ("with", "counters"):
+            numbers = cases[-1].limits if word == "with" else cases[-1].counters
+            numbers.update((name, int(value)) for name, _, value in (item.partition("=") for item in rest))
         elif word == "in":
             section = cases[-1].packets
         elif word == "out":

@@ -84,19 +84,21 @@ def run(frames: int) -> None:
             guarded.batch.ip_summed[:] = rng.choice((0, 1))
             gro_receive(guarded.batch, 0, len(batch), out, table, RULES["6.18"], int(DEFAULT_FEATURES), False)
             gro_flush(out, table, RULES["6.18"])
-            for i in range(int(out.used[0])):
-                if out.head_chunk[i] >= 0:
-                    _free(out.pool, int(out.head_chunk[i]))
-            out.used[:] = 0
+            give_back(out)
             done += len(batch)
     counts = sum(table.counts for table in tables)
     print({Reason(reason).word: int(counts[reason]) for reason in range(REASONS) if counts[reason]})
 
 
-def _free(pool, chunk: int) -> None:
-    pool.refs[chunk] = 0
-    pool.free[pool.free_count[0]] = chunk
-    pool.free_count[0] += 1
+def give_back(out) -> None:
+    """Free the headers of what was delivered, and empty the batch."""
+    for i in range(int(out.used[0])):
+        chunk = int(out.head_chunk[i])
+        if chunk >= 0:
+            out.pool.refs[chunk] = 0
+            out.pool.free[out.pool.free_count[0]] = chunk
+            out.pool.free_count[0] += 1
+    out.used[:] = 0
 
 
 def trip() -> None:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 COMMANDS = (
     "coalesce -r IN.pcap -w OUT.pcapng --reassemble --why",
     "coalesce -r IN.pcapng -w OUT.pcap",
+    "coalesce -r IN.pcap -w OUT.pcap --engine lro",
     "segment -r OUT.pcapng -w BACK.pcap udp or tcp",
     "checksum -r IN.pcap -w BACK.pcap --fix",
     "rss -r IN.pcap --queues 4",

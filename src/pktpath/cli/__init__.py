@@ -15,7 +15,7 @@ from pktpath import __version__
 
 COMMANDS = {
     "demo": ("pktpath.cli.demo:demo", "The whole path on built-in traffic, every switch on and off."),
-    "coalesce": ("pktpath.cli.coalesce:coalesce", "What GRO would have delivered of a capture."),
+    "coalesce": ("pktpath.cli.coalesce:coalesce", "What GRO, or LRO, would have delivered of a capture."),
     "segment": ("pktpath.cli.segment:segment", "Super-frames to wire frames with right checksums."),
     "checksum": ("pktpath.cli.checksum:checksum", "Count right, wrong and partial checksums; --fix completes them."),
     "rss": ("pktpath.cli.rss:rss", "Which flow lands on which queue, and what a better table gives."),

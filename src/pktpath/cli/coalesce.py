@@ -1,4 +1,4 @@
-"""`pktpath coalesce`: what GRO would have delivered, and why not more."""
+"""`pktpath coalesce`: what GRO, or the old LRO, would have delivered, why not more, and what that loses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +22,15 @@ from pktpath.cli.common import (
 from pktpath.cli.compiling import announce_compiling
 
 _LARGEST_POLL = 1024
+_LRO_LIMITS = {"max_desc": 8, "max_aggr": 64, "mtu": 1500}
+"""Options of `--engine lro` and their defaults."""
 
 
-@click.command(short_help="What GRO would have delivered of a capture.")
+@click.command(short_help="What GRO, or LRO, would have delivered of a capture.")
 @reads
 @writes()
-@click.option("--engine", type=click.Choice(["gro"]), default="gro", show_default=True, help="Who merges.")
+@click.option("--engine", type=click.Choice(["gro", "lro"]), default="gro", show_default=True,
+              help="Who merges: today's GRO, or the LRO of old kernels, with what it loses beside what GRO loses.")  # fmt: skip
 @click.option(
     "--rules", type=click.Choice(["6.12", "6.18", "7.0"]), default="6.18", show_default=True, help="The kernel whose rules hold."
 )
@@ -43,23 +46,32 @@ _LARGEST_POLL = 1024
 @click.option(
     "--trust-partial", is_flag=True, help="Merge frames whose checksum was left to the device (captured at their sender)."
 )
+@click.option("--max-desc", type=click.IntRange(1, 1024), metavar="N", help="LRO: flows held at once.  [default: 8]")
+@click.option("--max-aggr", type=click.IntRange(1, 65535), metavar="N", help="LRO: segments in a frame.  [default: 64]")
+@click.option("--mtu", type=click.IntRange(68, 65535), metavar="BYTES", help="LRO: the device's MTU.  [default: 1500]")
 @json_option
 def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: bool, **wishes: Any) -> int:
     r"""Merge the frames of a capture as the kernel's GRO does in one NAPI poll after another.
 
     Written to a pcapng, each merged frame keeps an undo record, and `pktpath segment` gives every
     original byte and timestamp back. Written to a pcap, what cannot be inferred is counted. With
-    a filter, --why numbers the frames that it chose.
+    a filter, --why numbers the frames that it chose. With --engine lro, GRO merges the same polls
+    beside it, and a table says what each of the two forgets for good: LRO must be off where frames
+    are forwarded.
 
     \b
     pktpath coalesce -r wire.pcap -w gro.pcapng
     pktpath coalesce -r wire.pcap -w gro.pcapng --why tcp port 443
     pktpath coalesce -r wire.pcap -w - --flows unlimited | tshark -r -
+    pktpath coalesce -r wire.pcap -w lro.pcapng --engine lro
     """
+    limits = _limits(wishes)
     from pktpath.path.coalesce import Options, coalesce_capture
 
     different_files(source, target)
     options = Options(
+        engine=wishes["engine"],
+        **limits,
         rules=wishes["rules"],
         poll=wishes["poll"],
         flush_timeout=wishes["flush_timeout"] * 1000,
@@ -85,9 +97,19 @@ def coalesce(source: str, target: str, expression: str, *, as_json: bool, why: b
         return status
     for line in _report(done):
         click.echo(line, err=to_stderr)
+    _print_losses(done.losses, err=to_stderr)
     if why:
         _print_reasons(done, err=to_stderr)
     return status
+
+
+def _limits(wishes: dict[str, Any]) -> dict[str, int]:
+    """Return the limits of LRO; without `--engine lro` none may be given."""
+    given = [name for name in _LRO_LIMITS if wishes[name] is not None]
+    if given and wishes["engine"] != "lro":
+        message = f"--{given[0].replace('_', '-')} is a limit of LRO: say --engine lro too"
+        raise click.UsageError(message)
+    return {name: default if wishes[name] is None else wishes[name] for name, default in _LRO_LIMITS.items()}
 
 
 def _teller(to_stderr: bool, as_json: bool) -> Callable[[Any, int], None]:
@@ -114,6 +136,9 @@ def _report(done: Any) -> list[str]:
         f"{number(done.frames)} frames read, {number(done.written)} written",
         f"{number(done.merged)} frames were merged into {number(done.merged_frames)}",
     ]
+    if done.sessions:
+        aggregated, flushed, no_desc = (number(done.sessions[name]) for name in ("aggregated", "flushed", "no_desc"))
+        lines.append(f"LRO: {aggregated} segments aggregated, {flushed} sessions flushed, {no_desc} found no descriptor")
     if done.reassembled:
         lines.append(f"{number(done.reassembled)} datagrams were put together from IP fragments")
     if done.undo:
@@ -128,6 +153,20 @@ def _report(done: Any) -> list[str]:
             "a pcap keeps no undo records: every frame can be cut back to the same bytes, but at the time of its first segment"
         )
     return lines
+
+
+def _print_losses(losses: dict[str, dict[str, int]], *, err: bool) -> None:
+    """Print what merging loses: both engines beside each other, or GRO alone where it loses anything."""
+    if len(losses) == 1 and not any(counts["lost"] for counts in losses.values()):
+        return
+    from pktpath.path.loss import FRAME_COUNTS, LOSSES
+
+    rows: list[tuple[str, ...]] = []
+    for name, text in LOSSES.items():
+        counts = [counts[name] for counts in losses.values()]
+        if name in FRAME_COUNTS or any(counts):
+            rows.append((text if name in FRAME_COUNTS else f"  {text}", *map(number, counts)))
+    print_table(["what merging loses", *losses], rows, err=err)
 
 
 def _print_reasons(done: Any, *, err: bool) -> None:

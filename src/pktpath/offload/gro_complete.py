@@ -86,12 +86,13 @@ def complete_old(batch, out, table, rules):
 @inlined
 def _leave(batch, out, table, slot, why, rules):
     held = table.slots[np.uint64(slot)]
-    j = lift(batch, out, table, held)
+    parked = np.int64(held.parked_count)
+    j = lift(batch, out, table, held, parked)
     row = out.used[FRAGS]
     to = out.frames[j]
+    to.frag_first = row
     reason = np.int64(why)
     count = np.int64(held.count)
-    parked = np.int64(held.parked_count)
     if count > 1:
         headers = np.int64(to.payload_offset)
         rows = _write_ranges(table.parked, held.parked, parked, headers, held.mss, out, row)
@@ -117,16 +118,15 @@ def _leave(batch, out, table, slot, why, rules):
 
 
 @inlined
-def lift(batch, out, table, held):
-    """Append a held frame's first descriptor to `out`, without its payload; return its row."""
+def lift(batch, out, table, held, parked):
+    """Append the first descriptor of a held frame, of which so many are parked, to `out`; return its row."""
     # Unsigned, so that numba does not look whether an index is negative.
     j = np.uint64(out.used[FRAMES])
     out.used[FRAMES] += 1
-    if held.parked_count > 0:
+    if parked > 0:
         copy_descriptor(table.parked, np.uint64(held.parked), out, j)
     else:
         copy_descriptor(batch, np.uint64(held.first), out, j)
-    out.frames[j].frag_first = out.used[FRAGS]
     return j
 
 

@@ -17,8 +17,8 @@ from pktpath.wire.load import load8, load16, load32
 _NONE, _NOT_IP, _MALFORMED, _CUT_BY_SNAPLEN = (
     int(reason) for reason in (Reason.NONE, Reason.NOT_IP, Reason.MALFORMED, Reason.CUT_BY_SNAPLEN)
 )
-_NOT_TCP_IPV4, _SUPER_FRAME, _BAD_IP_CHECKSUM = (
-    int(reason) for reason in (Reason.NOT_TCP_IPV4, Reason.SUPER_FRAME, Reason.BAD_IP_CHECKSUM)
+_NOT_FOR_LRO, _SUPER_FRAME, _BAD_IP_CHECKSUM = (
+    int(reason) for reason in (Reason.NOT_FOR_LRO, Reason.SUPER_FRAME, Reason.BAD_IP_CHECKSUM)
 )
 _BAD_CHECKSUM, _PARTIAL_CHECKSUM, _LENGTH_MISMATCH, _IP_OPTIONS = (
     int(reason) for reason in (Reason.BAD_CHECKSUM, Reason.PARTIAL_CHECKSUM, Reason.LENGTH_MISMATCH, Reason.IP_OPTIONS)
@@ -47,7 +47,7 @@ def driver_refusal(batch, i, trust_partial):
     if frame.network == 0:
         return _MALFORMED if shape & parse.MALFORMED else _NOT_IP
     if frame.network != 4 or frame.protocol != tcp.PROTOCOL:
-        return _NOT_TCP_IPV4
+        return _NOT_FOR_LRO
     if frame.wire_len > frame.frame_len:
         return _CUT_BY_SNAPLEN
     if shape & parse.FRAGMENT:

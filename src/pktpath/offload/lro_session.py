@@ -92,13 +92,14 @@ def is_full(session, mtu):
 def flush_session(batch, out, table, k, why):
     """Move session `k` to the end of `out` and free it; `why` is what ended it."""
     session = table.sessions[np.uint64(k)]
-    j = lift(batch, out, table, session)
-    to = out.frames[j]
-    reason = np.int64(why)
     parked = np.int64(session.parked_count)
+    j = lift(batch, out, table, session, parked)
+    row = out.used[FRAGS]
+    to = out.frames[j]
+    to.frag_first = row
+    reason = np.int64(why)
     count = np.int64(session.count)
     if count > 1:
-        row = np.int64(to.frag_first)
         row = _write_payload(table.parked, session.parked, parked, out, row)
         out.used[FRAGS] = _write_payload(batch, session.first, count - parked, out, row)
         table.merged[0] += count - 1

@@ -80,7 +80,7 @@ class Reason(IntEnum):
     FRAGMENT_TIMEOUT = 46, "its datagram was not whole after 30 s, 60 s for IPv6"
     TOO_MANY_DATAGRAMS = 47, "the table of datagrams is full"
     # Rules of LRO that GRO does not have.
-    NOT_TCP_IPV4 = 48, "LRO takes TCP over IPv4 only"
+    NOT_FOR_LRO = 48, "LRO takes TCP over IPv4 only"
     NO_DESCRIPTOR = 49, "every LRO descriptor holds another flow"
     NO_ACK = 50, "ACK is not set"
     ECE = 51, "ECE is set"

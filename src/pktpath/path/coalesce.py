@@ -1,6 +1,6 @@
-"""The way of `pktpath coalesce`: what GRO would have delivered of a capture.
+"""The way of `pktpath coalesce`: what GRO, or the old LRO, would have delivered of a capture.
 
-capture ─ (reassembly) ─ GRO, poll by poll ─ undo records ─ checksums ─ capture
+capture ─ (reassembly) ─ GRO or LRO, poll by poll ─ losses ─ undo records ─ checksums ─ capture
 """
 
 from collections.abc import Callable
@@ -8,16 +8,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_PARTIAL, FRAMES, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, Batch, make_batch, release
+from pktpath.batch import (
+    CHECKSUM_PARTIAL,
+    FRAMES,
+    GSO_TCPV4,
+    GSO_TCPV6,
+    GSO_UDP,
+    GSO_UDP_L4,
+    Batch,
+    hold_frame,
+    make_batch,
+    release,
+)
 from pktpath.features import Feature
 from pktpath.jit import kernel
 from pktpath.offload.checksum import complete_frame
 from pktpath.offload.flow_hash import flow_hash
 from pktpath.offload.gro import gro_polls
 from pktpath.offload.gro_table import UNLIMITED, GroTable, make_gro_table
+from pktpath.offload.lro import STATISTICS, lro_polls, make_lro_table
 from pktpath.offload.reason import Reason
 from pktpath.offload.reassembly import make_reassembly_table, reassemble
 from pktpath.offload.rules import DEFAULT_RULES, KERNEL_BUCKET_DEPTH, RULES
+from pktpath.path.loss import count_losses, frame_losses, make_counts, named
 from pktpath.path.mss import learn_frame, make_mss_table, segment_size
 from pktpath.path.undo import WIDE_SNAPLEN, Records, mark_section, widen_interface
 from pktpath.path.undo_write import undo_records
@@ -56,6 +69,10 @@ class Coalesced:
     """Without undo records: frames that `segment` cannot cut back to the same bytes."""
     out_of_place: int = 0
     """Without undo records: frames whose place among the others is lost."""
+    losses: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By engine, what its merging loses (`path.loss.LOSSES`), whatever the output keeps; GRO always stands beside LRO."""
+    sessions: dict[str, int] = field(default_factory=dict)
+    """What the LRO manager counted: aggregated, flushed, no_desc."""
     warnings: list[str] = field(default_factory=list)
     """What the reader and the writer had to say."""
     damaged: bool = False
@@ -66,6 +83,8 @@ class Coalesced:
 class Options:
     """How `coalesce` works; the defaults are the kernel's."""
 
+    engine: str = "gro"
+    """gro or lro."""
     rules: str = DEFAULT_RULES
     poll: int = 64
     """Frames in one NAPI poll."""
@@ -80,6 +99,12 @@ class Options:
     """Leave merged checksums in the kernel's partial form."""
     trust_partial: bool = False
     """Merge frames whose checksum was left to the device."""
+    max_desc: int = 8
+    """LRO: flows held at once."""
+    max_aggr: int = 64
+    """LRO: segments in a merged frame."""
+    mtu: int = 1500
+    """LRO: bytes of IP that the device receives."""
 
 
 def coalesce_capture(
@@ -91,7 +116,7 @@ def coalesce_capture(
     progress: Callable[[int], None] = lambda _offset: None,
     why: Callable[[Batch, int], None] | None = None,
 ) -> Coalesced:
-    """Merge the frames of capture `source` as GRO does and write the result to `target`.
+    """Merge the frames of capture `source` as GRO or LRO does and write the result to `target`.
 
     Args:
         source: file name, or "-" for standard input.
@@ -119,7 +144,10 @@ class _Coalescer:
 
     def __init__(self, reader: CaptureReader, writer: CaptureWriter, options: Options) -> None:
         self.reader, self.writer, self.options = reader, writer, options
-        self.table: GroTable = make_gro_table(depth=UNLIMITED if options.unlimited else KERNEL_BUCKET_DEPTH, frames=_BATCH)
+        self.gro: GroTable = make_gro_table(depth=UNLIMITED if options.unlimited else KERNEL_BUCKET_DEPTH, frames=_BATCH)
+        self.lro = make_lro_table(options.max_desc, options.max_aggr, options.mtu, _BATCH, trust_partial=options.trust_partial)
+        self.table = self.lro if options.engine == "lro" else self.gro
+        self.losses = {engine: make_counts() for engine in (("lro", "gro") if options.engine == "lro" else ("gro",))}
         self.features = int(FEATURES if options.udp else FEATURES & ~Feature.GRO_UDP_FWD)
         self.sizes = make_mss_table()
         self.result = Coalesced(undo=writer.format == "pcapng")
@@ -129,7 +157,7 @@ class _Coalescer:
 
     def run(self, progress: Callable[[int], None], why: Callable[[Batch, int], None] | None) -> Coalesced:
         """Go through the capture once."""
-        result = self.result
+        options, result = self.options, self.result
         started = False
         for item in self.reader.kept_items():
             progress(self.reader.bytes_read)
@@ -149,6 +177,9 @@ class _Coalescer:
                 why(merged, before)
             release(merged)
         result.reasons = {reason.word: int(self.table.counts[reason]) for reason in Reason if self.table.counts[reason]}
+        result.losses = {engine: named(counts) for engine, counts in self.losses.items()}
+        if options.engine == "lro":
+            result.sessions = dict(zip(STATISTICS, map(int, self.lro.statistics), strict=True))
         result.warnings = self.reader.warnings + self.writer.warnings
         result.damaged = bool(self.reader.damage)
         return result
@@ -169,17 +200,12 @@ class _Coalescer:
         stage = self._reassemble(source) if options.reassemble else source
         flow_hash(stage, 0, int(stage.used[FRAMES]))
         merged = make_batch(source.pool, count, 2 * count)
-        gro_polls(
-            stage,
-            merged,
-            self.table,
-            RULES[options.rules],
-            self.features,
-            options.trust_partial,
-            options.poll,
-            options.flush_timeout,
-            self.poll_of,
-        )
+        if options.engine == "lro":
+            self._merge_beside(source, stage)
+            lro_polls(stage, merged, self.lro, options.poll, options.flush_timeout, self.poll_of)
+        else:
+            self._gro(stage, merged)
+        count_losses(source, merged, 0, self.losses[options.engine])
         if not result.undo:
             # Neither that all segments had one IP ID nor that each carried CWR can be told from a pcap.
             merged.gso_type[:] &= _PLAIN_TYPES
@@ -187,11 +213,35 @@ class _Coalescer:
         self.records = records
         if not options.partial:
             complete_merged(merged)
-        self._count(merged, records, count)
+        self._count(source, merged, records, count)
         extra = ExtraOptions(records.data, records.addr, records.length) if result.undo else None
         self.writer.write(merged, extra)
         put_chunk(source.pool, scratch)
         return merged
+
+    def _gro(self, stage: Batch, merged: Batch) -> None:
+        options = self.options
+        gro_polls(
+            stage,
+            merged,
+            self.gro,
+            RULES[options.rules],
+            self.features,
+            options.trust_partial,
+            options.poll,
+            options.flush_timeout,
+            self.poll_of,
+        )
+
+    def _merge_beside(self, source: Batch, stage: Batch) -> None:
+        """Let GRO merge the same polls, count what that loses, and leave `stage` as it was."""
+        used = stage.used.copy()
+        hold_batch(stage)
+        beside = make_batch(source.pool, int(used[FRAMES]), int(used.sum()))
+        self._gro(stage, beside)
+        count_losses(source, beside, 0, self.losses["gro"])
+        release(beside)
+        stage.used[:] = used
 
     def _reassemble(self, source: Batch) -> Batch:
         """Put IP fragments together; what is not whole at the end of the batch stays in pieces."""
@@ -200,7 +250,7 @@ class _Coalescer:
         reassemble(source, whole, self.fragments)
         return whole
 
-    def _count(self, merged: Batch, records: Records, read: int) -> None:
+    def _count(self, source: Batch, merged: Batch, records: Records, read: int) -> None:
         result = self.result
         written = int(merged.used[FRAMES])
         segments = merged.gso_segs[:written]
@@ -213,7 +263,7 @@ class _Coalescer:
         result.reassembled += int((fragments & (segments > 1)).sum())
         result.patched += int(records.patched[:written].sum())
         if not result.undo:
-            result.not_restorable += int(count_lost(merged, records.patched, self.sizes))
+            result.not_restorable += int(count_lost(source, merged, self.sizes, make_counts()))
             result.out_of_place += int(count_moved(merged))
 
 
@@ -230,22 +280,32 @@ def put_chunk(pool, chunk):
 
 
 @kernel
+def hold_batch(batch):
+    """Hold every chunk of a batch once more."""
+    for i in range(batch.used[FRAMES]):
+        hold_frame(batch, i)
+
+
+@kernel
 def complete_merged(batch):
-    """Write the whole checksum of every frame that GRO merged; others are not touched."""
+    """Write the whole checksum of every frame that was merged; others are not touched."""
     for j in range(batch.used[FRAMES]):
         if batch.frames[j].gso_segs > 1 and batch.frames[j].ip_summed == CHECKSUM_PARTIAL:
             complete_frame(batch, j)
 
 
 @kernel
-def count_lost(merged, patched, sizes):
-    """Count the original frames that `segment` would not give back without undo records."""
+def count_lost(source, merged, sizes, counts):
+    """Count the original frames that `segment` would not give back without undo records; `counts` is for `frame_losses`."""
     lost = 0
     for j in range(merged.used[FRAMES]):
         learn_frame(merged, j, sizes)
         size, _ = segment_size(merged, j, sizes, 0)
         if merged.frames[j].gso_segs > 1:
-            lost += patched[j] if size == merged.frames[j].gso_size else merged.frames[j].gso_segs
+            if size > 0 and not merged.frames[j].gso_type & GSO_UDP:
+                lost += frame_losses(source, merged, j, size, counts)
+            else:
+                lost += merged.frames[j].frag_count
         elif size > 0:
             lost += 1
     return lost

@@ -185,8 +185,16 @@ def _predictable(source, merged, j, segments):
     if frame.network == 6 and has_jumbo_header(merged.pool.mem, frame.head_addr + frame.network_offset):
         return False
     for k in range(segments):
-        i = _origin(merged, j, k)
-        if source.frames[i].wire_len != source.frames[i].frame_len:
+        original = source.frames[_origin(merged, j, k)]
+        if original.wire_len != original.frame_len:
+            return False
+        # LRO joins segments of any length, with and without options; GRO's are all alike but the last, which may be shorter.
+        size = np.int64(merged.frag_len[frame.frag_first + k])
+        if (
+            size > frame.gso_size
+            or (size < frame.gso_size and k < segments - 1)
+            or original.payload_offset != frame.payload_offset
+        ):
             return False
     return True
 
