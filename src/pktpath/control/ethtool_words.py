@@ -11,6 +11,7 @@ from typing import NoReturn
 from pktpath.control.ethtool_text import hash_fields_of
 from pktpath.errors import BadInput
 from pktpath.host.ethtool_values import RxfhChange
+from pktpath.offload.rss_key import equal_table, weight_table
 
 CHANNEL_WORDS = ("rx", "tx", "other", "combined")
 RING_WORDS = ("rx", "rx-mini", "rx-jumbo", "tx", "rx-buf-len", "cqe-size", "tx-push")
@@ -105,37 +106,10 @@ class RxfhWords:
         if self.default:
             table = ()
         elif self.equal is not None:
-            table = equal_table(size, self.equal, self.start)
+            table = equal_table(self.equal, size, self.start)
         elif self.weights is not None:
-            table = weighted_table(size, self.weights, self.start)
+            table = weight_table(self.weights, size, self.start)
         return RxfhChange(indirection=table, key=self.key, function=self.function)
-
-
-def equal_table(size: int, rings: int, start: int = 0) -> tuple[int, ...]:
-    """Return a table of `size` entries that names the rings start to start + rings - 1 in turn."""
-    return tuple(start + k % rings for k in range(size))
-
-
-def weighted_table(size: int, weights: Sequence[int], start: int = 0) -> tuple[int, ...]:
-    """Return a table of `size` entries in which each ring has one range, in proportion to its weight.
-
-    Entry i belongs to the first ring for which i < size * (sum of the weights so far) // (sum of all).
-
-    Raises:
-        BadInput: the weights are all zero, or more than the table has entries.
-
-    """
-    total = sum(weights)
-    if total == 0:
-        _bad("-X", "of the weights at least one must not be zero")
-    if total > size:
-        _bad("-X", f"the weights add up to {total}, and the indirection table has {size} entries")
-    table: list[int] = []
-    done = 0
-    for ring, weight in enumerate(weights, start):
-        done += weight
-        table += [ring] * (size * done // total - len(table))
-    return tuple(table)
 
 
 def read_rxfh(words: Sequence[str]) -> RxfhWords:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pktpath.errors import BadInput
-from pktpath.features import KERNEL_NAMES, Feature, FeatureState
+from pktpath.features import KERNEL_NAMES, OLD_NAMES, Feature, FeatureState, names_of
 from pktpath.nic.settings import HASH_FIELDS, MOST_QUEUES, MOST_RING, NicSettings
 
 FORMAT = "pktpath nic 1"
@@ -26,6 +26,7 @@ KEY_SIZES = (40, 52)
 _MOST_BYTES = 4 << 20
 _U32, _S32, _S64, _U64 = (1 << 32) - 1, (1 << 31) - 1, (1 << 63) - 1, (1 << 64) - 1
 _MODE = 0o644
+_FEATURES = KERNEL_NAMES | OLD_NAMES
 _FEATURE_SETS = ("hw", "wanted", "active", "nochange")
 
 
@@ -226,10 +227,10 @@ def _feature_set(name: str, value: object) -> Feature:
         raise _Wrong(message)
     features = Feature.NONE
     for word in value:
-        if not isinstance(word, str) or word not in KERNEL_NAMES:
+        if not isinstance(word, str) or word not in _FEATURES:
             message = f"{name} names {_shown(word)}, which is no feature"
             raise _Wrong(message)
-        features |= KERNEL_NAMES[word]
+        features |= _FEATURES[word]
     return features
 
 
@@ -270,8 +271,7 @@ def _check_together(name: str, settings: NicSettings) -> None:
         _bad(name, f"indirection: names queue {worst}, and the card has queues 0 to {settings.queues - 1}")
     state = settings.features
     if extra := (state.active | state.wanted | state.nochange) & ~state.hw:
-        words = [word for word, feature in KERNEL_NAMES.items() if feature & extra]
-        _bad(name, f"features: {', '.join(words)}: not among those of hw")
+        _bad(name, f"features: {', '.join(names_of(extra))}: not among those of hw")
 
 
 # Writing
@@ -306,9 +306,7 @@ def _plain(settings: NicSettings) -> dict[str, Any]:
     for field in fields(settings):
         value = getattr(settings, field.name)
         if isinstance(value, FeatureState):
-            value = {
-                name: [word for word, feature in KERNEL_NAMES.items() if feature & getattr(value, name)] for name in _FEATURE_SETS
-            }
+            value = {name: names_of(getattr(value, name)) for name in _FEATURE_SETS}
         elif isinstance(value, bytes):
             value = value.hex(":")
         elif isinstance(value, tuple):

@@ -147,12 +147,12 @@ def check_size(size: int) -> None:
         raise BadInput(message)
 
 
-def equal_table(queues: int, size: int = INDIRECTION_SIZE) -> tuple[int, ...]:
-    """Return the table that `ethtool -X DEV equal QUEUES` makes: queues in turn."""
-    return tuple(entry % queues for entry in range(size))
+def equal_table(queues: int, size: int = INDIRECTION_SIZE, start: int = 0) -> tuple[int, ...]:
+    """Return the table that `ethtool -X DEV start START equal QUEUES` makes: queues in turn."""
+    return tuple(start + entry % queues for entry in range(size))
 
 
-def weight_table(weights: Sequence[int], size: int = INDIRECTION_SIZE) -> tuple[int, ...]:
+def weight_table(weights: Sequence[int], size: int = INDIRECTION_SIZE, start: int = 0) -> tuple[int, ...]:
     """Return the table that `ethtool -X DEV weight W0 W1 …` makes: a run of entries for each queue, in order.
 
     Entry i belongs to the first queue whose weights up to and with its own, scaled to the table, exceed i.
@@ -171,7 +171,7 @@ def weight_table(weights: Sequence[int], size: int = INDIRECTION_SIZE) -> tuple[
         raise BadInput(message)
     table: list[int] = []
     reached = 0
-    for queue, weight in enumerate(weights):
+    for queue, weight in enumerate(weights, start):
         reached += weight
         # The entries below the floor of size * reached / total that no queue before has.
         table += [queue] * (size * reached // total - len(table))

@@ -95,6 +95,8 @@ def _arrive(r, batch, i, queue):
         card.counts[queue, _NO_BUFFER] += 1
         note(r.host.timeline, _DROPPED, now, 1)
         return
+    if r.switches.copy:
+        _remember(batch, i, r.originals)
     ring_put(card.rings, queue, batch, i)
     line = card.queues[queue]
     cpu = np.int64(r.host.napis[queue].cpu)
@@ -136,6 +138,15 @@ def _write_to_memory(batch, i, pool):
     frame.option_addr = 0
     frame.option_len = 0
     return True
+
+
+@inlined
+def _remember(batch, i, originals):
+    """Keep the descriptor of a frame that arrived, under the number that its payload will carry."""
+    number = originals.used[FRAMES] & (len(originals.frames) - 1)
+    originals.used[FRAMES] += 1
+    batch.frames[i].origin = number
+    originals.frames[np.uint64(number)] = batch.frames[i]
 
 
 @inlined

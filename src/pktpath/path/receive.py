@@ -81,12 +81,20 @@ class Receiver(NamedTuple):
     """(queues) what LRO holds of each instance."""
     stack: Batch
     """What the stack was given; whoever runs the receiver empties it."""
+    originals: Batch
+    """Descriptors of the frames that arrived last, by their `origin`: a power of two of them, so that merged frames
+    can be set beside what they were made of. Of one frame where nobody asks for that."""
     rules: KernelRules
     switches: Switches
 
 
-def make_receiver(pool: Pool, card: Card, host: Host, switches: Switches, *, stack_frames: int = 8192) -> Receiver:
-    """Return a receiver whose frames lie in `pool`; GRO needs a header chunk for each frame that it may merge at a time."""
+def make_receiver(
+    pool: Pool, card: Card, host: Host, switches: Switches, *, stack_frames: int = 8192, originals: int = 1
+) -> Receiver:
+    """Return a receiver whose frames lie in `pool`; GRO needs a header chunk for each frame that it may merge at a time.
+
+    `originals` is how many frames at the most are on their way through the host at a time, rounded up to a power of two.
+    """
     return Receiver(
         card,
         host,
@@ -94,6 +102,7 @@ def make_receiver(pool: Pool, card: Card, host: Host, switches: Switches, *, sta
         make_gro_tables(len(card.queues), frames=_PARKED),
         make_lro_tables(len(card.queues), frames=_PARKED if switches.lro else 1),
         make_batch(pool, stack_frames, stack_frames + 2 * _PARKED + 1024),
+        make_batch(pool, 1 << (originals - 1).bit_length(), 1),
         RULES[DEFAULT_RULES],
         switches,
     )

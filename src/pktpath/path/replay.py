@@ -17,6 +17,7 @@ from pktpath.nic.host import make_card, make_host
 from pktpath.nic.napi import napi_enable
 from pktpath.offload.rss import make_rss
 from pktpath.path.host_loop import ARRIVALS_WANTED, IDLE, run
+from pktpath.path.loss import count_losses, make_counts
 from pktpath.path.receive import Receiver, Switches, make_receiver
 from pktpath.path.replay_report import report
 from pktpath.path.replay_types import Replayed, ReplayOptions
@@ -107,7 +108,9 @@ class Replay:
             group=_GROUP,
             busy_poll=options.busy_poll,
         )
-        self.receiver: Receiver = make_receiver(pool, card, host, switches)
+        on_the_way = settings.queues * (settings.rx_ring + 4096) + 8192
+        self.receiver: Receiver = make_receiver(pool, card, host, switches, originals=on_the_way)
+        self._losses = make_counts()
         self._rss = make_rss(
             settings.key, _table(settings.indirection, settings.queues), settings.hash_fields, settings.hash_inner
         )
@@ -154,9 +157,10 @@ class Replay:
                 f"{self._long} frames are longer than an MTU of 1500 allows on a wire: "
                 "where they are super-frames of the sender, cut them first with pktpath segment"
             )
-        return report(self.receiver, self._last, lines, damaged=damaged)
+        return report(self.receiver, self._losses, self._last, lines, damaged=damaged)
 
     def _empty_stack(self) -> None:
+        count_losses(self.receiver.originals, self.receiver.stack, 0, self._losses)
         if self._sink is not None:
             self._sink(self.receiver.stack)
         release(self.receiver.stack)

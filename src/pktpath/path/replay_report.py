@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.nic.counters import BINS, Event, QueueCount, Stage, bucket_start
+from pktpath.offload.lro_table import STATISTICS
 from pktpath.offload.reason import Reason
+from pktpath.path.loss import named
 from pktpath.path.receive import Receiver
 from pktpath.path.replay_types import CpuReport, QueueReport, Replayed
 
 _SECOND = 1e9
 
 
-def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damaged: bool) -> Replayed:
+def report(receiver: Receiver, losses: NDArray[np.int64], last_arrival: int, warnings: list[str], *, damaged: bool) -> Replayed:
     """Return what a receiver did until all of its CPUs were idle."""
     card, host = receiver.card, receiver.host
     softnet = host.softnet
@@ -21,7 +23,7 @@ def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damage
     queues = [_queue(receiver, queue) for queue in range(len(card.queues))]
     cpus = [_cpu(receiver, cpu, end) for cpu in range(len(softnet))]
     polls = sum(queue.polls for queue in queues)
-    reasons = receiver.tables.counts.sum(axis=0)
+    reasons = receiver.tables.counts.sum(axis=0) + receiver.sessions.counts.sum(axis=0)
     return Replayed(
         frames=sum(queue.frames for queue in queues),
         bytes=sum(queue.bytes for queue in queues),
@@ -41,7 +43,7 @@ def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damage
         stack_frames=sum(cpu.processed for cpu in cpus),
         stack_segments=int(softnet.segments.sum()),
         waiting=sum(queue.waiting for queue in queues),
-        merged=int(receiver.tables.merged.sum()),
+        merged=int(receiver.tables.merged.sum() + receiver.sessions.merged.sum()),
         reasons={reason.word: int(reasons[reason]) for reason in Reason if reasons[reason] and reason != Reason.NONE},
         seconds_by_stage={stage.name.lower(): float(host.times[:, stage].sum() / _SECOND) for stage in Stage},
         busiest_cpu=max(cpu.busy for cpu in cpus),
@@ -51,6 +53,10 @@ def report(receiver: Receiver, last_arrival: int, warnings: list[str], *, damage
         interval=(1 << int(host.timeline.width[0])) / _SECOND,
         warnings=warnings,
         damaged=damaged,
+        lro=dict(zip(STATISTICS, map(int, receiver.sessions.statistics.sum(axis=0)), strict=True))
+        if receiver.switches.lro
+        else {},
+        losses=named(losses),
     )
 
 

@@ -112,4 +112,4 @@ class Replayed:
     lro: dict[str, int] = field(default_factory=dict)
     """inet_lro's statistics: aggregated, flushed, no_desc."""
     losses: dict[str, int] = field(default_factory=dict)
-    """Wire frames that cannot be cut out of merged ones again, by what was lost."""
+    """What merging lost, by the names of `path.loss.LOSSES`."""
