@@ -12,21 +12,20 @@ from pktpath.jit import inlined
 class QueueCount(IntEnum):
     """Columns of a queue's counters, named as in `ethtool -S`."""
 
-    FRAMES = 0
-    """Frames that RSS sent to the queue."""
-    BYTES = 1
-    TAKEN = 2
+    TAKEN = 0
     """Frames that polls, or the handler before NAPI, took out of the ring."""
-    NO_BUFFER = 3
+    BYTES = 1
+    """Bytes of these."""
+    NO_BUFFER = 2
     """Frames dropped because no memory was free for them."""
-    INTERRUPTS = 4
-    TIMERS = 5
+    INTERRUPTS = 3
+    TIMERS = 4
     """Polls that gro_flush_timeout asked for, not an interrupt of the card."""
-    POLLS = 6
-    EMPTY_POLLS = 7
-    FULL_POLLS = 8
+    POLLS = 5
+    EMPTY_POLLS = 6
+    FULL_POLLS = 7
     """Polls that used their weight."""
-    BUSY_POLLS = 9
+    BUSY_POLLS = 8
     """Polls of a busy polling reader that found frames."""
 
 
@@ -77,16 +76,20 @@ class Timeline(NamedTuple):
     """(BINS, EVENTS)."""
     width: NDArray[np.int64]
     """(1,) a bin is so many times doubled nanoseconds wide: a power of two, since every frame is noted."""
+    recording: bool
+    """Whether anything is noted."""
 
 
-def make_timeline(width: int = 10) -> Timeline:
+def make_timeline(*, recording: bool, width: int = 10) -> Timeline:
     """Return an empty timeline whose bins are `2 ** width` nanoseconds wide at first."""
-    return Timeline(np.zeros((BINS, EVENTS), np.int64), np.full(1, width, np.int64))
+    return Timeline(np.zeros((BINS, EVENTS), np.int64), np.full(1, width, np.int64), recording)
 
 
 @inlined
 def note(timeline, event, now, count):
     """Count events at a time in nanoseconds since the start."""
+    if not timeline.recording:
+        return
     while now >> timeline.width[0] >= BINS:
         for k in range(BINS // 2):
             for row in range(EVENTS):

@@ -90,7 +90,7 @@ def make_host(
         times=np.zeros((cpus, STAGES), np.int64),
         poll_sizes=np.zeros(POLL_SIZES, np.int64),
         waits=np.zeros(WAITS, np.int64),
-        timeline=make_timeline(),
+        timeline=make_timeline(recording=not wall),
         limits=limits,
         costs=costs,
     )

@@ -55,8 +55,10 @@ def make_queues(count: int, *, usecs: int = 0, frames: int = 0, adaptive: bool =
 def irq_arm(queue, now, frames):
     """Tell an unmasked queue of `frames` more frames in its ring: its interrupt comes at `irq_at`."""
     queue.untold += frames
+    if queue.irq_at <= now:
+        return
     if (queue.usecs == 0 and queue.frames <= 1) or 0 < queue.frames <= queue.untold:
-        queue.irq_at = min(np.int64(queue.irq_at), now)
+        queue.irq_at = now
     elif queue.usecs > 0:
         queue.irq_at = min(np.int64(queue.irq_at), now + queue.usecs * _MICROSECOND)
 

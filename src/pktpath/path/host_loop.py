@@ -23,12 +23,20 @@ from pktpath.nic.napi import (
 )
 from pktpath.nic.rings import ring_drop, ring_full, ring_put, ring_take, ring_waiting
 from pktpath.nic.softnet import round_begin, round_next
-from pktpath.path.receive import after_hand_up, begin_poll, end_busy_poll, hand_up, poll_step, stack_is_full, to_backlog
+from pktpath.path.receive import (
+    after_hand_up,
+    begin_poll,
+    book_taken,
+    end_busy_poll,
+    hand_up,
+    poll_step,
+    stack_is_full,
+    to_backlog,
+)
 from pktpath.pool import HEADROOM, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_class_for, chunk_put
 
 ARRIVALS_WANTED, STACK_FULL, IDLE = 0, 1, 2
 """Why `run` came back: it needs to know what arrives next; `stack` must be emptied; nothing is left to do."""
-_FRAMES, _BYTES, _TAKEN = int(QueueCount.FRAMES), int(QueueCount.BYTES), int(QueueCount.TAKEN)
 _NO_BUFFER, _INTERRUPTS, _TIMERS = int(QueueCount.NO_BUFFER), int(QueueCount.INTERRUPTS), int(QueueCount.TIMERS)
 _BUSY_POLLS = int(QueueCount.BUSY_POLLS)
 _IRQ, _POLL_TIME, _DRIVER, _STEER = int(Stage.IRQ), int(Stage.POLL), int(Stage.DRIVER), int(Stage.STEER)
@@ -83,8 +91,6 @@ def _arrive(r, batch, i, queue):
     card = r.card
     frame = batch.frames[i]
     now = frame.timestamp
-    card.counts[queue, _FRAMES] += 1
-    card.counts[queue, _BYTES] += frame.wire_len
     note(r.host.timeline, _ARRIVED, now, 1)
     if ring_full(card.rings, queue):
         ring_drop(card.rings, queue)
@@ -98,18 +104,20 @@ def _arrive(r, batch, i, queue):
     if r.switches.copy:
         _remember(batch, i, r.originals)
     ring_put(card.rings, queue, batch, i)
-    line = card.queues[queue]
-    cpu = np.int64(r.host.napis[queue].cpu)
+    line = card.queues[np.uint64(queue)]
     if not line.masked:
+        due = np.int64(line.irq_at)
         irq_arm(line, now, 1)
-        if line.irq_at != NEVER:
-            _wake_at(r.host, cpu, np.int64(line.irq_at))
-    if r.host.napis[queue].state & IN_BUSY_POLL:
-        _wake_at(r.host, cpu, now)
+        if line.irq_at != due:
+            _wake_at(r.host, queue, np.int64(line.irq_at))
+    if r.switches.busy_poll > 0 and r.host.napis[queue].state & IN_BUSY_POLL:
+        _wake_at(r.host, queue, now)
 
 
 @inlined
-def _wake_at(host, cpu, when):
+def _wake_at(host, queue, when):
+    """Let the CPU of a queue do its next step at `when`, or earlier where it has one."""
+    cpu = np.int64(host.napis[queue].cpu)
     host.wake[cpu] = min(host.wake[cpu], max(when, host.clock.hands[cpu]))
 
 
@@ -234,7 +242,7 @@ def _netif_rx(r, cpu, queue, most):
     stack = r.stack
     before = stack.used[FRAMES]
     count = ring_take(r.card.rings, queue, stack, min(most, np.int64(64)))
-    r.card.counts[queue, _TAKEN] += count
+    book_taken(r.card, queue, stack, before, count)
     kept = before
     for j in range(before, before + count):
         frame = stack.frames[np.uint64(j)]

@@ -40,7 +40,7 @@ from pktpath.pool import Pool
 
 _PARKED = 4096
 """Segments that an instance may hold from one group to the next."""
-_FRAMES, _BYTES, _TAKEN = int(QueueCount.FRAMES), int(QueueCount.BYTES), int(QueueCount.TAKEN)
+_TAKEN, _BYTES = int(QueueCount.TAKEN), int(QueueCount.BYTES)
 _POLLS, _EMPTY, _FULL = int(QueueCount.POLLS), int(QueueCount.EMPTY_POLLS), int(QueueCount.FULL_POLLS)
 _POLL_TIME, _DRIVER, _OFFLOAD = int(Stage.POLL), int(Stage.DRIVER), int(Stage.OFFLOAD)
 _STACK, _STEER = int(Stage.STACK), int(Stage.STEER)
@@ -160,14 +160,11 @@ def _queue_step(r, cpu, queue):
     if count > 0:
         state.taken += count
         state.fed_at = host.clock.hands[cpu]
-        r.card.counts[queue, _TAKEN] += count
+        octets = book_taken(r.card, queue, group, before, count)
         _work(host, cpu, _DRIVER, count * host.costs.frame)
         if switches.gro or switches.lro:
             _work(host, cpu, _OFFLOAD, count * host.costs.gro)
         if switches.verify:
-            octets = np.int64(0)
-            for i in range(before, before + count):
-                octets += group.frames[np.uint64(i)].wire_len
             _work(host, cpu, _OFFLOAD, octets * host.costs.sum // 1000)
     full = count == left
     # Fewer than asked for: the ring is empty.
@@ -178,6 +175,17 @@ def _queue_step(r, cpu, queue):
     elif state.ends and host.napis[queue].gro_flush_timeout == 0 and napi_may_complete(host.napis[queue]):
         state.flush = FLUSH_ALL
     return state.ends or group.used[FRAMES] >= switches.group
+
+
+@inlined
+def book_taken(card, queue, batch, first, count):
+    """Count frames that were taken out of a ring; return their bytes."""
+    octets = np.int64(0)
+    for i in range(np.uint64(first), np.uint64(first + count)):
+        octets += np.int64(batch.frames[i].wire_len)
+    card.counts[queue, _TAKEN] += count
+    card.counts[queue, _BYTES] += octets
+    return octets
 
 
 @inlined
@@ -234,7 +242,7 @@ def after_hand_up(r, cpu):
         line = r.card.queues[queue]
         if napi_complete_done(host.napis, queue, host.lists, now, np.int64(state.timeout), state.unmask):
             irq_unmask(line, now, ring_waiting(r.card.rings, queue))
-        adapt(line, now, r.card.counts[queue, _FRAMES], r.card.counts[queue, _BYTES])
+        adapt(line, now, r.card.counts[queue, _TAKEN], r.card.counts[queue, _BYTES])
     host.poll_sizes[min(work, len(host.poll_sizes) - 1)] += 1
     r.card.counts[queue, _EMPTY] += work == 0
     r.card.counts[queue, _FULL] += full
@@ -273,7 +281,8 @@ def _deliver(r, cpu, before):
         octets = np.int64(frame.wire_len)
         segments = max(np.int64(frame.gso_segs), 1)
         now = host.clock.hands[cpu]
-        host.waits[wait_bucket(now - frame.timestamp)] += segments
+        if host.timeline.recording:
+            host.waits[wait_bucket(now - frame.timestamp)] += segments
         target = rps_cpu(host.backlog, np.int64(frame.hash), np.int64(cpu))
         if target == cpu:
             to_stack(host, cpu, octets, segments)

@@ -64,7 +64,7 @@ def _queue(receiver: Receiver, queue: int) -> QueueReport:
     rings = receiver.card.rings
     counts = {kind: int(receiver.card.counts[queue, kind]) for kind in QueueCount}
     return QueueReport(
-        frames=counts[QueueCount.FRAMES],
+        frames=int(rings.produced[queue] + rings.dropped[queue]) + counts[QueueCount.NO_BUFFER],
         bytes=counts[QueueCount.BYTES],
         dropped=int(rings.dropped[queue]),
         no_buffer=counts[QueueCount.NO_BUFFER],

@@ -35,7 +35,9 @@ class QueueReport:
     """One receive queue."""
 
     frames: int
+    """Frames that RSS sent here."""
     bytes: int
+    """Bytes of those that were taken out of the ring."""
     dropped: int
     """Frames that found the ring full."""
     no_buffer: int
