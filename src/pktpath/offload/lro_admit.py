@@ -30,10 +30,6 @@ _OTHER_OPTIONS, _TIMESTAMP_BACK, _NO_TIMESTAMP_ECHO = (
 )
 
 _REFUSED_FLAGS = tcp.CWR | tcp.ECE | tcp.URG | tcp.RST | tcp.SYN | tcp.FIN
-_STAMPED = tcp.LENGTH + 12
-_STAMP = tcp.OPTION_NOP << 24 | tcp.OPTION_NOP << 16 | tcp.OPTION_TIMESTAMP << 8 | 10
-TSVAL, TSECR = tcp.LENGTH + 4, tcp.LENGTH + 8
-"""Where timestamps stand behind two NOPs, as offsets in the TCP header."""
 
 
 @inlined
@@ -93,11 +89,11 @@ def segment_refusal(batch, i, tsval):
     header = np.int64(frame.payload_offset) - frame.transport_offset
     if header == tcp.LENGTH:
         return _NONE
-    if header != _STAMPED or load32(mem, at + tcp.LENGTH) != _STAMP:
+    if header != tcp.STAMPED_LENGTH or load32(mem, at + tcp.STAMP) != tcp.STAMP_WORD:
         return _OTHER_OPTIONS
-    if tsval >= 0 and (load32(mem, at + TSVAL) - tsval) & 0x80000000:
+    if tsval >= 0 and (load32(mem, at + tcp.TSVAL) - tsval) & 0x80000000:
         return _TIMESTAMP_BACK
-    return _NO_TIMESTAMP_ECHO if load32(mem, at + TSECR) == 0 else _NONE
+    return _NO_TIMESTAMP_ECHO if load32(mem, at + tcp.TSECR) == 0 else _NONE
 
 
 @inlined
@@ -119,4 +115,4 @@ def _flag_refusal(flags):
 @inlined
 def stamped(frame):
     """Whether a segment that `segment_refusal` accepted has timestamps."""
-    return frame.payload_offset - frame.transport_offset == _STAMPED
+    return frame.payload_offset - frame.transport_offset == tcp.STAMPED_LENGTH

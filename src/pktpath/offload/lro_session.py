@@ -10,7 +10,7 @@ from pktpath.batch import FRAGS, GSO_TCPV4
 from pktpath.jit import inlined
 from pktpath.offload.gro_complete import free_parked, lift, park, write_merged
 from pktpath.offload.gro_table import NOBODY, PARKED, SLOTS
-from pktpath.offload.lro_admit import TSECR, TSVAL, stamped
+from pktpath.offload.lro_admit import stamped
 from pktpath.offload.lro_table import FLUSHED, identity
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, ipv4, link, tcp
@@ -44,7 +44,7 @@ def start(batch, i, table, k):
     session.parked_count = 0
     session.last = NOBODY
     session.stamped = stamped(frame)
-    session.tsval = load32(mem, at + frame.transport_offset + TSVAL) if session.stamped else 0
+    session.tsval = load32(mem, at + frame.transport_offset + tcp.TSVAL) if session.stamped else 0
     add(batch, i, session)
 
 
@@ -63,7 +63,7 @@ def add(batch, i, session):
     session.window = load16(mem, at + tcp.WINDOW)
     # inet_lro reads on where the last one has no timestamps, and takes payload for one: not here.
     if session.stamped and stamped(frame):
-        session.tsecr = load32(mem, at + TSECR)
+        session.tsecr = load32(mem, at + tcp.TSECR)
     payload = np.int64(frame.payload_len)
     known = np.int64(frame.payload_sum)
     if known < 0 or session.payload_sum < 0:
@@ -141,7 +141,7 @@ def _complete_tcp(mem, session, pseudo):
     store32(mem, at + tcp.ACKNOWLEDGMENT, np.int64(session.acknowledgment))
     store16(mem, at + tcp.WINDOW, np.int64(session.window))
     if session.stamped:
-        store32(mem, at + TSECR, np.int64(session.tsecr))
+        store32(mem, at + tcp.TSECR, np.int64(session.tsecr))
     store16(mem, at + tcp.CHECKSUM, pseudo)
 
 

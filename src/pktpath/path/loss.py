@@ -40,8 +40,6 @@ LOSSES = {
     _FRAGMENT_BITS, _TTL, _TOS, _CHECKSUM, _LINK,
 ) = range(len(LOSSES))  # fmt: skip
 
-_STAMPED = tcp.LENGTH + 12
-_STAMP = tcp.OPTION_NOP << 24 | tcp.OPTION_NOP << 16 | tcp.OPTION_TIMESTAMP << 8 | 10
 _FLAG_BITS = 0x0FFF
 """The flag word less the data offset."""
 
@@ -175,12 +173,12 @@ def _tcp_losses(mem, original, frame, flags):
     if load16(mem, here + tcp.CHECKSUM) == 0xFFFF:
         losses |= 1 << _CHECKSUM
     header = np.int64(original.payload_offset) - original.transport_offset
-    stamped = header == _STAMPED and load32(mem, here + tcp.LENGTH) == _STAMP
+    stamped = header == tcp.STAMPED_LENGTH and load32(mem, here + tcp.STAMP) == tcp.STAMP_WORD
     if header == np.int64(frame.payload_offset) - frame.transport_offset:
-        if stamped and load32(mem, there + tcp.LENGTH) == _STAMP:
-            if load32(mem, here + tcp.LENGTH + 4) != load32(mem, there + tcp.LENGTH + 4):
+        if stamped and load32(mem, there + tcp.STAMP) == tcp.STAMP_WORD:
+            if load32(mem, here + tcp.TSVAL) != load32(mem, there + tcp.TSVAL):
                 losses |= 1 << _TSVAL
-            if load32(mem, here + tcp.LENGTH + 8) != load32(mem, there + tcp.LENGTH + 8):
+            if load32(mem, here + tcp.TSECR) != load32(mem, there + tcp.TSECR):
                 losses |= 1 << _TSECR
         elif not same_bytes(mem, here + tcp.LENGTH, there + tcp.LENGTH, header - tcp.LENGTH):
             losses |= 1 << _OPTIONS
