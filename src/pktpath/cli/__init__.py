@@ -18,6 +18,7 @@ COMMANDS = {
     "coalesce": ("pktpath.cli.coalesce:coalesce", "What GRO would have delivered of a capture."),
     "segment": ("pktpath.cli.segment:segment", "Super-frames to wire frames with right checksums."),
     "checksum": ("pktpath.cli.checksum:checksum", "Count right, wrong and partial checksums; --fix completes them."),
+    "replay": ("pktpath.cli.replay:replay", "What a card and a host would do with a capture."),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""
