@@ -20,6 +20,7 @@ COMMANDS = {
     "checksum": ("pktpath.cli.checksum:checksum", "Count right, wrong and partial checksums; --fix completes them."),
     "rss": ("pktpath.cli.rss:rss", "Which flow lands on which queue, and what a better table gives."),
     "ethtool": ("pktpath.cli.ethtool:ethtool", "ethtool's words and texts, on real devices and own cards."),
+    "replay": ("pktpath.cli.replay:replay", "What a card and a host would do with a capture."),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""

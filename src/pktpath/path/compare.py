@@ -1,0 +1,147 @@
+"""One switch at a time: what each is worth for the same frames on the same host.
+
+Enters: the options of a replay and what came of them. Leaves: for each switch, set the other way, what changes.
+Where the base already has a switch on, it is set off, and so every row differs from the base in one thing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from pktpath.features import Feature, request
+from pktpath.path.replay_types import Replayed, ReplayOptions
+
+_USECS = 50
+_DEFERRED_POLLS = 2
+_MANY_QUEUES = 8
+
+
+class Alternative(NamedTuple):
+    """One switch set the other way."""
+
+    name: str
+    flags: str
+    """What to add to the command line for the same."""
+    options: ReplayOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What one run came to."""
+
+    name: str
+    flags: str
+    interrupts: int
+    """Of the card, and timers: both enter the CPU."""
+    polls: int
+    stack_frames: int
+    delivered: int
+    """Wire frames that the stack saw, merged or not."""
+    drops: int
+    cpu_seconds: float
+    ratio: float | None
+    """CPU seconds as a multiple of the base's; None where the base needs none."""
+    busiest_cpu: float
+    wait_p99_us: float | None
+    """Microseconds between card and stack for 99 of 100 frames; None where a backlog, which keeps no times, is all there is."""
+
+
+def alternatives(base: ReplayOptions) -> list[Alternative]:
+    """Return the base with one switch after the other set the other way."""
+    card = base.settings
+    cpus = card.queues if base.cpus is None else base.cpus
+    found = [
+        _feature(base, Feature.GRO, "gro", "gro"),
+        _feature(base, Feature.LRO, "lro", "lro"),
+        _feature(base, Feature.RXCSUM, "rx-checksum", "rx"),
+    ]
+
+    def card_with(name: str, flags: str, **changes: object) -> None:
+        found.append(Alternative(name, flags, replace(base, settings=replace(card, **changes))))  # type: ignore[arg-type]
+
+    def host_with(name: str, flags: str, **changes: object) -> None:
+        found.append(Alternative(name, flags, replace(base, **changes)))  # type: ignore[arg-type]
+
+    queues = 1 if card.queues > 1 else _MANY_QUEUES
+    host_with(
+        f"{queues} queue{'s' if queues > 1 else ''}",
+        f"--queues {queues} --cpus {cpus}",
+        cpus=cpus,
+        settings=replace(card, queues=queues, indirection=()),
+    )
+    adaptive = not card.adaptive_rx
+    word = "on" if adaptive else "off"
+    card_with(f"adaptive-rx {word}", f"-C adaptive-rx={word}", adaptive_rx=adaptive)
+    usecs = 0 if card.rx_usecs and not card.adaptive_rx else _USECS
+    # A wait for frames alone never ends where fewer come.
+    frames = {} if usecs else {"rx_frames": 0}
+    fixed = ",adaptive-rx=off" if card.adaptive_rx else ""
+    also = ",rx-frames=0" if frames and card.rx_frames else ""
+    card_with(f"rx-usecs {usecs}", f"-C rx-usecs={usecs}{also}{fixed}", rx_usecs=usecs, adaptive_rx=False, **frames)
+    deferred = card.gro_flush_timeout > 0 and card.napi_defer_hard_irqs > 0
+    timeout, polls = (0, 0) if deferred else (_USECS * 1000, _DEFERRED_POLLS)
+    card_with(
+        "no deferral" if deferred else "deferral",
+        f"--gro-flush-timeout {timeout} --napi-defer-hard-irqs {polls}",
+        gro_flush_timeout=timeout,
+        napi_defer_hard_irqs=polls,
+    )
+    card_with("not threaded" if card.threaded else "threaded", _flag("threaded", not card.threaded), threaded=not card.threaded)
+    usecs = 0 if base.busy_poll else _USECS
+    host_with("busy poll" if usecs else "no busy poll", f"--busy-poll {usecs}", busy_poll=usecs * 1000)
+    host_with("no rps" if base.rps else "rps", _flag("rps", not base.rps), rps=not base.rps)
+    receive = "napi" if base.netif_rx else "netif_rx"
+    host_with(receive, f"--receive {receive}", netif_rx=not base.netif_rx)
+    return found
+
+
+def _feature(base: ReplayOptions, feature: Feature, name: str, word: str) -> Alternative:
+    on = not base.settings.features.active & feature
+    value = "on" if on else "off"
+    state = request(base.settings.features, {word: on})
+    return Alternative(f"{name} {value}", f"-K {word} {value}", replace(base, settings=replace(base.settings, features=state)))
+
+
+def _flag(name: str, on: bool) -> str:
+    return f"--{name}" if on else f"--no-{name}"
+
+
+def compare(
+    base: ReplayOptions,
+    done: Replayed,
+    run: Callable[[ReplayOptions], Replayed],
+    *,
+    progress: Callable[[int, str], None] = lambda _run, _name: None,
+) -> list[Compared]:
+    """Run each alternative of a base and return what each came to, the base first.
+
+    Args:
+        base: options of the run that there was.
+        done: what came of it.
+        run: replays the same frames with other options.
+        progress: called before each run with its number from 0 and its name.
+
+    """
+    rows = [_row("as given", "", base, done, done)]
+    for number, other in enumerate(alternatives(base)):
+        progress(number, other.name)
+        rows.append(_row(other.name, other.flags, other.options, run(other.options), done))
+    return rows
+
+
+def _row(name: str, flags: str, options: ReplayOptions, done: Replayed, base: Replayed) -> Compared:
+    seconds = sum(done.seconds_by_stage.values())
+    before = sum(base.seconds_by_stage.values())
+    return Compared(
+        name=name,
+        flags=flags,
+        interrupts=done.interrupts + done.timers,
+        polls=done.polls,
+        stack_frames=done.stack_frames,
+        delivered=done.stack_segments,
+        drops=sum(done.drops.values()),
+        cpu_seconds=seconds,
+        ratio=seconds / before if before else None,
+        busiest_cpu=done.busiest_cpu,
+        wait_p99_us=None if options.netif_rx else done.wait_us["p99"],
+    )
