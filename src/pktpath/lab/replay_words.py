@@ -83,9 +83,7 @@ def card_words(options: "ReplayOptions") -> str:
 
     on = set(names_of(card.features.active))
     switches = ", ".join(f"{name} {'on' if kernel in on else 'off'}" for name, kernel in FEATURES.items())
-    wait = (
-        "adaptive-rx on" if card.adaptive_rx else f"rx-usecs {card.rx_usecs}, rx-frames {card.rx_frames}"
-    )
+    wait = "adaptive-rx on" if card.adaptive_rx else f"rx-usecs {card.rx_usecs}, rx-frames {card.rx_frames}"
     return f"{_count(card.queues, 'queue')} with rings of {card.rx_ring:,}, {wait}; {switches}"
 
 
@@ -113,7 +111,9 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     found = []
     taken = done.stack_segments + done.drops["backlog"]
     if not options.netif_rx and taken and done.interrupts >= _ONE_EACH * taken:
-        found.append("an interrupt a frame: each is served before the next arrives; bursts, rx-usecs, deferral or more load change that")
+        found.append(
+            "an interrupt a frame: each is served before the next arrives; bursts, rx-usecs, deferral or more load change that"
+        )
     total = sum(done.seconds_by_stage.values())
     if total and done.seconds_by_stage["lost"] >= _LIVELOCK * total:
         share = percent(done.seconds_by_stage["lost"] / total)

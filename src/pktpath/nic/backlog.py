@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pktpath.jit import inlined
 
 NO_CPU = -1
-SIZE, SEGMENTS = 0, 1
+SIZE, SEGMENTS, ARRIVED = 0, 1, 2
 
 
 class Backlog(NamedTuple):
     """The backlogs of one host and who is steered to them."""
 
     waiting: NDArray[np.int64]
-    """(cpus, netdev_max_backlog, 2) bytes and wire frames of each frame."""
+    """(cpus, netdev_max_backlog, 3) of each frame: bytes, wire frames, when the card got the first of these."""
     put: NDArray[np.int64]
     """(cpus,) frames that came."""
     taken: NDArray[np.int64]
@@ -43,7 +43,7 @@ def make_backlog(cpus: int, max_backlog: int, *, rps: bool = False, rfs_flows: i
     steered = np.zeros((rfs_flows, 2), np.int64)
     steered[:, 0] = NO_CPU
     return Backlog(
-        waiting=np.zeros((cpus, max_backlog, 2), np.int64),
+        waiting=np.zeros((cpus, max_backlog, 3), np.int64),
         put=np.zeros(cpus, np.int64),
         taken=np.zeros(cpus, np.int64),
         dropped=np.zeros(cpus, np.int64),
@@ -60,7 +60,7 @@ def backlog_length(backlog, cpu):
 
 
 @inlined
-def enqueue_to_backlog(backlog, cpu, octets, segments):
+def enqueue_to_backlog(backlog, cpu, octets, segments, arrived):
     """Leave a frame for a CPU; False when its backlog is full: dropped, and counted there."""
     room = backlog.waiting.shape[1]
     if backlog_length(backlog, cpu) >= room:
@@ -69,16 +69,17 @@ def enqueue_to_backlog(backlog, cpu, octets, segments):
     entry = backlog.waiting[cpu, backlog.put[cpu] % room]
     entry[SIZE] = octets
     entry[SEGMENTS] = segments
+    entry[ARRIVED] = arrived
     backlog.put[cpu] += 1
     return True
 
 
 @inlined
 def backlog_take(backlog, cpu):
-    """Take the oldest frame of a backlog that is not empty: (bytes, wire frames)."""
+    """Take the oldest frame of a backlog that is not empty: (bytes, wire frames, arrival)."""
     entry = backlog.waiting[cpu, backlog.taken[cpu] % backlog.waiting.shape[1]]
     backlog.taken[cpu] += 1
-    return entry[SIZE], entry[SEGMENTS]
+    return entry[SIZE], entry[SEGMENTS], entry[ARRIVED]
 
 
 @inlined

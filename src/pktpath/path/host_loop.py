@@ -247,7 +247,7 @@ def _netif_rx(r, cpu, queue, most):
     for j in range(before, before + count):
         frame = stack.frames[np.uint64(j)]
         first = host.costs.irq if j == before else 0
-        if to_backlog(r, cpu, cpu, np.int64(frame.wire_len), np.int64(1)):
+        if to_backlog(r, cpu, cpu, np.int64(frame.wire_len), np.int64(1), frame.timestamp):
             _work(host, cpu, _IRQ, first)
             _work(host, cpu, _DRIVER, host.costs.frame)
             stack.frames[np.uint64(kept)] = stack.frames[np.uint64(j)]

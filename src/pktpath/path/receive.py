@@ -280,19 +280,18 @@ def _deliver(r, cpu, before):
         frame = stack.frames[np.uint64(j)]
         octets = np.int64(frame.wire_len)
         segments = max(np.int64(frame.gso_segs), 1)
-        now = host.clock.hands[cpu]
-        if host.timeline.recording:
-            host.waits[wait_bucket(now - frame.timestamp)] += segments
         target = rps_cpu(host.backlog, np.int64(frame.hash), np.int64(cpu))
         if target == cpu:
-            to_stack(host, cpu, octets, segments)
+            to_stack(host, cpu, octets, segments, frame.timestamp)
         else:
-            to_backlog(r, cpu, target, octets, segments)
+            to_backlog(r, cpu, target, octets, segments, frame.timestamp)
 
 
 @inlined
-def to_stack(host, cpu, octets, segments):
+def to_stack(host, cpu, octets, segments, arrived):
     """Let IP, transport and reader have a frame."""
+    if host.timeline.recording:
+        host.waits[wait_bucket(host.clock.hands[cpu] - arrived)] += segments
     _work(host, cpu, _STACK, host.costs.stack + octets * host.costs.byte // 1000)
     host.softnet[cpu].processed += 1
     host.softnet[cpu].segments += segments
@@ -300,11 +299,11 @@ def to_stack(host, cpu, octets, segments):
 
 
 @inlined
-def to_backlog(r, cpu, target, octets, segments):
+def to_backlog(r, cpu, target, octets, segments, arrived):
     """Leave a frame to the softirq of a CPU; False when its backlog is full."""
     host = r.host
     now = host.clock.hands[cpu]
-    if not enqueue_to_backlog(host.backlog, target, octets, segments):
+    if not enqueue_to_backlog(host.backlog, target, octets, segments, arrived):
         host.softnet[target].dropped += 1
         host.softnet[target].lost += segments
         note(host.timeline, _DROPPED, now, segments)
@@ -323,9 +322,9 @@ def _backlog_step(r, cpu, number):
     state = host.softnet[cpu]
     napi = host.napis[number]
     if backlog_length(host.backlog, cpu) > 0:
-        octets, segments = backlog_take(host.backlog, cpu)
+        octets, segments, arrived = backlog_take(host.backlog, cpu)
         state.taken += 1
-        to_stack(host, cpu, octets, segments)
+        to_stack(host, cpu, octets, segments, arrived)
     full = state.taken >= napi.weight
     if full or backlog_length(host.backlog, cpu) == 0:
         work = np.int64(state.taken)
