@@ -61,12 +61,14 @@ def test_every_cost_has_limits_and_its_default_is_within():
 
 
 def test_a_figure_is_the_median_with_its_spread():
-    assert figure("irq", [1400, 1500, 9000, 1300, 1450], "how") == Figure("irq", 1450, 1300, 9000, "how")
+    assert isinstance(figure("gro", [-20, 30, 40, 50, 60], "how"), Figure)
+    assert figure("irq", [1400, 1500, 9000, 1300, 1450], "how") == Figure("irq", 1450, 1400, 1500, "how")
     assert line(Figure("byte", 51.4, 49.6, 60, "how")) == "byte      51 ps  (50 to 60)  how"
 
 
 @pytest.mark.parametrize(
-    "blocks", [[], [-50, -40, -30, -20, -10], [20, 30, -1, 40, 50], [1e6] * 5, [0.0] * 5, [100, math.nan, 100, 100, 100]]
+    "blocks",
+    [[], [-50, -40, -30, -20, -10], [20, 30, -1, 40, 0], [20, 30, 40, 50], [1e6] * 5, [0.0] * 5, [100, math.nan, 100, 100, 100]],
 )
 def test_nonsense_is_refused(blocks):
     refused = figure("gro", blocks, "how")

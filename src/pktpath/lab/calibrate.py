@@ -19,7 +19,7 @@ from pktpath.lab.calibrate_figures import STEPS, UNITS, Figure, Missing, line
 from pktpath.nic.host_types import Costs
 
 _PATIENCE = 90
-"""Seconds; a run takes about ten."""
+"""Seconds; a run takes ten to fifteen."""
 _SOURCE = Path(__file__).parent.parent.parent
 
 
@@ -28,13 +28,13 @@ class Calibration(NamedTuple):
 
     costs: Costs
     lines: list[str]
-    """One for each cost that was measured, in the order of `Costs`: figure, spread over five blocks, what it contains."""
+    """One for each cost that was measured, in the order of `Costs`: figure, spread, what it contains."""
     missing: list[str]
     """One for each reason why costs keep their defaults: "frame, gro: why"."""
 
 
 def calibrate(progress: Callable[[int, int, str], object] | None = None) -> Calibration:
-    """Measure what receiving costs on this machine, in about ten seconds.
+    """Measure what receiving costs on this machine, in ten to fifteen seconds.
 
     Costs of frames are measured in a network namespace, which needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_BPF; the
     others without privilege. Nothing is raised for what is not allowed or not there: it is in `missing`.
