@@ -10,7 +10,8 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from pktpath.lab.calibrate_figures import STEPS, UNITS, Figure, Missing, line
 from pktpath.nic.host_types import Costs
 
 _PATIENCE = 90
-"""Seconds; a run takes about ten."""
+"""Seconds; a run takes ten to fifteen."""
 _SOURCE = Path(__file__).parent.parent.parent
 
 
@@ -27,13 +28,13 @@ class Calibration(NamedTuple):
 
     costs: Costs
     lines: list[str]
-    """One for each cost that was measured, in the order of `Costs`: figure, spread over five blocks, what it contains."""
+    """One for each cost that was measured, in the order of `Costs`: figure, spread, what it contains."""
     missing: list[str]
     """One for each reason why costs keep their defaults: "frame, gro: why"."""
 
 
 def calibrate(progress: Callable[[int, int, str], object] | None = None) -> Calibration:
-    """Measure what receiving costs on this machine, in about ten seconds.
+    """Measure what receiving costs on this machine, in ten to fifteen seconds.
 
     Costs of frames are measured in a network namespace, which needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_BPF; the
     others without privilege. Nothing is raised for what is not allowed or not there: it is in `missing`.
@@ -45,15 +46,17 @@ def calibrate(progress: Callable[[int, int, str], object] | None = None) -> Cali
     found: dict[str, Figure] = {}
     missing: dict[str, str] = {}
     step = 0
-    for message in _work():
-        if isinstance(message, str):
-            if progress is not None:
-                progress(step, STEPS, message)
-            step += 1
-        elif isinstance(message, Figure):
-            found[message.cost] = message
-        else:
-            missing[message.cost] = message.why
+    # Closed at once, also when `progress` raises.
+    with closing(_work()) as messages:
+        for message in messages:
+            if isinstance(message, str):
+                if progress is not None:
+                    progress(step, STEPS, message)
+                step += 1
+            elif isinstance(message, Figure):
+                found[message.cost] = message
+            else:
+                missing[message.cost] = message.why
     return Calibration(
         Costs(**{cost: round(figure.value) for cost, figure in found.items()}),
         [line(found[cost]) for cost in UNITS if cost in found],
@@ -69,7 +72,7 @@ def _reasons(missing: dict[str, str]) -> list[str]:
     return [f"{', '.join(names)}: {why}" for why, names in costs.items()]
 
 
-def _work() -> Iterator[str | Figure | Missing]:
+def _work() -> Generator[str | Figure | Missing, None, None]:
     """Let the process work and yield what it tells, and at last the costs that it did not tell of."""
     read_end, write_end = os.pipe()
     worker = None

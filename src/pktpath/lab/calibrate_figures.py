@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
 BLOCKS = 5
-"""A figure is the median of so many; their least and greatest are its spread."""
+"""A figure is the median of so many; its spread is where they lie without the least and the greatest."""
 STEPS = 5 + BLOCKS
 """Of a whole calibration: each cost of the clock, the devices, each block of frames."""
 
@@ -59,9 +58,9 @@ class Unmeasurable(Exception):  # noqa: N818  it says what the thing is
 def figure(cost: str, blocks: Sequence[float], how: str) -> Figure | Missing:
     """Return a cost from what each block of the measurement says, or why they are not to be believed."""
     unit = UNITS[cost]
-    if not blocks or not all(math.isfinite(block) for block in blocks):
-        return Missing(cost, "too few samples")
-    value, low, high = median(blocks), min(blocks), max(blocks)
+    if len(blocks) != BLOCKS or not all(math.isfinite(block) for block in blocks):
+        return Missing(cost, "too few samples: the machine is too busy")
+    _, low, value, high, _ = sorted(blocks)
     if not unit.least <= value <= unit.most or low <= 0:
         return Missing(
             cost,

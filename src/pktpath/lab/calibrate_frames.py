@@ -30,7 +30,7 @@ _COUNT, _BURST = 4096, 64
 """Frames of one run, and of one poll."""
 _FEW, _MANY = 8, 40
 """Frames of a burst into a connection; they make one merged frame."""
-_REPEATS, _BURSTS = 25, 300
+_REPEATS, _BURSTS = 32, 320
 """Runs of a way, and bursts into TCP, of which a block takes the median."""
 HOW = {
     "poll": "softirq, schedule, poll and completion: one with one frame, less its share of one with 64; no doorbell, no refill",

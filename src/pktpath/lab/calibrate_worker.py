@@ -17,7 +17,7 @@ from pktpath.lab.calibrate_figures import BLOCKS, Figure, Missing, Unmeasurable,
 from pktpath.lab.calibrate_frames import HOW, Frames
 from pktpath.lab.calibrate_process import die_with_parent, idlest_cpus, pin, write_all
 
-_INTERRUPTS, _IPI_SECONDS, _WAKES, _COPIES = 10_000, 1.0, 4000, 30
+_INTERRUPTS, _IPI_SECONDS, _WAKES, _COPIES = 10_000, 1.0, 4000, 45
 Tell = Callable[[Any], object]
 
 
