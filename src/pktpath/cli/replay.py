@@ -33,10 +33,18 @@ if TYPE_CHECKING:
 
 @click.command(short_help="What a card and a host would do with a capture.")
 @click.argument("expression", nargs=-1, metavar="[FILTER]...", callback=lambda _ctx, _param, value: " ".join(value))
-@click.option("-r", "--read", "source", metavar="IN", help="Capture to replay (pcap or pcapng, gzip or zstd too); - is standard input.")
-@click.option("--traffic", metavar="RATE,SIZE,…", help="Instead of a capture: 80M,1500[,burst=N][,flows=N][,frames=N][,link=RATE][,udp].")
-@click.option("-K", "features", nargs=2, multiple=True, metavar="FEATURE on|off", help="Switch a feature of the card: -K gro off -K lro on.")
-@click.option("-C", "coalesce", multiple=True, metavar="LIST", help="When it interrupts: rx-usecs=50,rx-frames=32,adaptive-rx=on.")
+@click.option(
+    "-r", "--read", "source", metavar="IN", help="Capture to replay (pcap or pcapng, gzip or zstd too); - is standard input."
+)
+@click.option(
+    "--traffic", metavar="RATE,SIZE,…", help="Instead of a capture: 80M,1500[,burst=N][,flows=N][,frames=N][,link=RATE][,udp]."
+)
+@click.option(
+    "-K", "features", nargs=2, multiple=True, metavar="FEATURE on|off", help="Switch a feature of the card: -K gro off -K lro on."
+)
+@click.option(
+    "-C", "coalesce", multiple=True, metavar="LIST", help="When it interrupts: rx-usecs=50,rx-frames=32,adaptive-rx=on."
+)
 @click.option("--queues", type=int, metavar="N", help="Receive queues, 1 to 128; 8 by default.")
 @click.option("--cpus", type=int, metavar="N", help="CPUs; queue q interrupts CPU q modulo N. One a queue by default.")
 @click.option("--ring", type=int, metavar="N", help="Descriptors in each ring, a power of two; 1024 by default.")
@@ -113,7 +121,9 @@ def replay(source: str | None, traffic: str | None, expression: str, *, as_json:
         from pktpath.path.replay_statistics import statistics
 
         import_module("pktpath.nic.store").save_statistics(wishes["nic"], statistics(done))
-    _print(done, options, rows, as_json=as_json, softnet=wishes["softnet"], calibrated=calibrated if wishes["calibrate"] else None)
+    _print(
+        done, options, rows, as_json=as_json, softnet=wishes["softnet"], calibrated=calibrated if wishes["calibrate"] else None
+    )
     return BAD_INPUT if done.damaged else DONE
 
 
@@ -259,4 +269,3 @@ def _print(
         print_replay(done, options)
         if rows:
             print_compared(rows)
-

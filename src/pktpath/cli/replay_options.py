@@ -190,7 +190,9 @@ def parse_costs(text: str | None, base: "Costs | None" = None) -> "Costs":
 
 def cost_words(costs: "Costs") -> str:
     """Return costs as `--cost` takes them."""
-    return ",".join(f"{name}={value / 1000:g}" if name in _PICOSECONDS else f"{name}={value}" for name, value in costs._asdict().items())
+    return ",".join(
+        f"{name}={value / 1000:g}" if name in _PICOSECONDS else f"{name}={value}" for name, value in costs._asdict().items()
+    )
 
 
 def _speed(text: str | None) -> Fraction:

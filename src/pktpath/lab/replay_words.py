@@ -83,9 +83,7 @@ def card_words(options: "ReplayOptions") -> str:
 
     on = set(names_of(card.features.active))
     switches = ", ".join(f"{name} {'on' if kernel in on else 'off'}" for name, kernel in FEATURES.items())
-    wait = (
-        "adaptive-rx on" if card.adaptive_rx else f"rx-usecs {card.rx_usecs}, rx-frames {card.rx_frames}"
-    )
+    wait = "adaptive-rx on" if card.adaptive_rx else f"rx-usecs {card.rx_usecs}, rx-frames {card.rx_frames}"
     return f"{_count(card.queues, 'queue')} with rings of {card.rx_ring:,}, {wait}; {switches}"
 
 
@@ -113,12 +111,16 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     found = []
     taken = done.stack_segments + done.drops["backlog"]
     if not options.netif_rx and taken and done.interrupts >= _ONE_EACH * taken:
-        found.append("an interrupt a frame: each is served before the next arrives; bursts, rx-usecs, deferral or more load change that")
+        found.append(
+            "an interrupt a frame: each is served before the next arrives; bursts, rx-usecs, deferral or more load change that"
+        )
     total = sum(done.seconds_by_stage.values())
     if total and done.seconds_by_stage["lost"] >= _LIVELOCK * total:
         share = percent(done.seconds_by_stage["lost"] / total)
         found.append(f"livelock: {share} of the CPU time went into frames that were then dropped")
-    if done.drops["ring"] and done.busiest_cpu >= _NO_TIME_LEFT:
+    if done.drops["ring"] and options.netif_rx:
+        found.append("the ring overflows as well: interrupts come faster than their handler serves them")
+    elif done.drops["ring"] and done.busiest_cpu >= _NO_TIME_LEFT:
         found.append("overload: a CPU has no time left; what it cannot take is dropped at the ring, where it costs no CPU time")
     elif done.drops["ring"]:
         found.append("rings overflow although the CPUs have time left: bursts are longer than a ring, or its poll comes too late")
