@@ -9,6 +9,7 @@ from pktpath.lab.replay_words import (
     DROPS,
     STAGES,
     card_words,
+    count_of,
     dropped,
     findings,
     host_words,
@@ -35,7 +36,7 @@ def print_replay(done: "Replayed", options: "ReplayOptions") -> None:
     _line("card", card_words(options))
     _line("host", host_words(options))
     bits = f"{scaled(done.bytes * 8 / done.seconds, 'bit/s')}, " if done.seconds else ""
-    _line("wire", f"{_plural(done.frames, 'frame')}, {scaled(done.bytes, 'B')} in {span(done.seconds)}: "
+    _line("wire", f"{count_of(done.frames, 'frame')}, {scaled(done.bytes, 'B')} in {span(done.seconds)}: "
                   f"{bits}{rate(done.frames, done.seconds)}")  # fmt: skip
     click.echo("")
     _print_queues(done)
@@ -79,11 +80,11 @@ def _stages(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str]]
     else:
         rows.append(("polls", _polls(done, options)))
     rounds = sum(cpu.rounds for cpu in done.cpus)
-    rows.append(("softirq", f"{_plural(rounds, 'round')}, {number(done.time_squeeze)} squeezed (budget or time used up)"))
+    rows.append(("softirq", f"{count_of(rounds, 'round')}, {number(done.time_squeeze)} squeezed (budget or time used up)"))
     rows.append(("drops", _drops(done)))
     seen, frames = done.stack_frames, done.stack_segments
     ratio = f": {frames / seen:.2f} in each" if seen else ""
-    rows.append(("stack", f"{_plural(seen, 'frame')} for {number(frames)} of the wire{ratio}"))
+    rows.append(("stack", f"{count_of(seen, 'frame')} for {number(frames)} of the wire{ratio}"))
     reasons = sorted(done.reasons.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_REASONS]
     if reasons:
         rows.append(("not merged", ", ".join(f"{word} {number(count)}" for word, count in reasons) + " (docs/reasons.md)"))
@@ -159,11 +160,14 @@ def print_compared(rows: "list[Compared]") -> None:
     header = ["one switch", "interrupts", "polls", "stack", "drops", "CPU", "ratio", "p99"]
     cells = [
         [
-            row.name, number(row.interrupts), number(row.polls), number(row.stack_frames), number(row.drops),
-            span(row.cpu_seconds), "-" if row.ratio is None else f"{row.ratio:.2f}", "-" if row.wait_p99_us is None else span(row.wait_p99_us / 1e6),
+            row.name,
+            *map(number, (row.interrupts, row.polls, row.stack_frames, row.drops)),
+            span(row.cpu_seconds),
+            "-" if row.ratio is None else f"{row.ratio:.2f}",
+            "-" if row.wait_p99_us is None else span(row.wait_p99_us / 1e6),
         ]
         for row in rows
-    ]  # fmt: skip
+    ]
     print_table(header, [cells[0], [], *cells[1:]])
     click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs, ratio to the first row;")
     click.echo("p99: what 99 of 100 frames wait at the most between card and stack (with rps: and backlog)")
@@ -187,10 +191,6 @@ def _line(label: str, text: str) -> None:
         else:
             line = f"{line} {word}" if line else word
     click.echo((head + line).rstrip())
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -14,6 +14,7 @@ from pktpath.lab.replay_words import (
     DROPS,
     STAGES,
     card_words,
+    count_of,
     dropped,
     findings,
     host_words,
@@ -153,7 +154,7 @@ def _tiles(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str, s
     tiles = [
         ("frames", f"{done.frames:,}", _bits(done)),
         ("interrupts", rate(done.interrupts, done.seconds), per_frame),
-        ("frames in a poll", f"{done.frames_per_poll:.2f}" if done.polls else "-", f"{done.polls:,} polls"),
+        ("frames in a poll", f"{done.frames_per_poll:.2f}" if done.polls else "-", count_of(done.polls, "poll")),
         ("the stack sees", f"{done.stack_frames:,}", merged),
         ("dropped", f"{dropped(done):,}", _drops(done)),
         ("busiest CPU", percent(done.busiest_cpu), f"{span(sum(done.seconds_by_stage.values()))} of CPU time in all"),
@@ -198,7 +199,8 @@ def _queues(done: "Replayed") -> list[Bar]:
     for number, queue in enumerate(done.queues):
         if queue.frames:
             lost = queue.dropped + queue.no_buffer
-            text = f"{queue.frames:,} = {percent(queue.frames / done.frames)}; {queue.interrupts:,} interrupt{'' if queue.interrupts == 1 else 's'}"
+            share = percent(queue.frames / done.frames)
+            text = f"{queue.frames:,} = {share}; {count_of(queue.interrupts, 'interrupt')}"
             parts = (Part((queue.frames - lost) / most, "taken"), Part(lost / most, "dropped"))
             rows.append(Bar(f"queue {number}", bar(parts), text + (f"; {lost:,} dropped" if lost else "")))
     return rows
@@ -223,7 +225,7 @@ def _polls(done: "Replayed") -> list[Bar]:
     groups = poll_groups(done.poll_sizes)
     most = max((count for _, count in groups), default=1)
     words = ((f"{name} frame{'' if name == '1' else 's'}", count) for name, count in groups)
-    return [Bar(name, bar((Part(count / most, "taken"),)), f"{count:,} poll{'' if count == 1 else 's'}") for name, count in words]
+    return [Bar(name, bar((Part(count / most, "taken"),)), count_of(count, "poll")) for name, count in words]
 
 
 def _stages(done: "Replayed") -> list[dict[str, str]]:
