@@ -11,6 +11,7 @@ COMMANDS = (
     "coalesce -r IN.pcapng -w OUT.pcap",
     "segment -r OUT.pcapng -w BACK.pcap udp or tcp",
     "checksum -r IN.pcap -w BACK.pcap --fix",
+    "replay -r IN.pcap",
 )
 """Each takes a way through kernels that no other does."""
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -197,19 +196,17 @@ def _calibrate(texts: tuple[str, ...]) -> "tuple[Costs, list[str]]":
     """Measure what work costs here; what --cost names stays as it says."""
     from pktpath.cli.replay_options import parse_costs
 
-    if find_spec("pktpath.lab.calibrate") is None:
-        message = "--calibrate: this installation has no pktpath.lab.calibrate"
-        raise BadInput(message)
-
-    def tell(*words: object) -> None:
+    def tell(step: int, count: int, label: str) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[Kmeasuring {' '.join(map(str, words))}")
+            sys.stderr.write(f"\r\x1b[Kmeasuring {label} ({step + 1} of {count})")
             sys.stderr.flush()
 
     announce_compiling()
     measured = import_module("pktpath.lab.calibrate").calibrate(tell)
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
+    for line in measured.missing:
+        say(f"pktpath: not measured, the default holds: {line}")
     return parse_costs(texts, measured.costs), list(measured.lines)
 
 

@@ -159,14 +159,8 @@ def _tiles(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str, s
         ("dropped", f"{dropped(done):,}", _drops(done)),
         ("busiest CPU", percent(done.busiest_cpu), f"{span(sum(done.seconds_by_stage.values()))} of CPU time in all"),
     ]
-    if not options.netif_rx:
-        tiles.append(
-            (
-                "p99 wait",
-                span(done.wait_us["p99"] / 1e6),
-                f"half {span(done.wait_us['p50'] / 1e6)}, most {span(done.wait_us['max'] / 1e6)}",
-            )
-        )
+    wait = {name: span(value / 1e6) for name, value in done.wait_us.items()}
+    tiles.append(("p99 wait", wait["p99"], f"half {wait['p50']}, most {wait['max']}"))
     return tiles
 
 
@@ -261,7 +255,7 @@ def _compared(rows: "Sequence[Compared]") -> list[dict[str, Any]]:
             "ratio": "-" if row.ratio is None else f"{row.ratio:.2f}",
             "cells": [
                 span(row.cpu_seconds), f"{row.interrupts:,}", f"{row.polls:,}", f"{row.stack_frames:,}", f"{row.drops:,}",
-                "-" if row.wait_p99_us is None else span(row.wait_p99_us / 1e6),
+                span(row.wait_p99_us / 1e6),
             ],
         }
         for row in rows
