@@ -235,8 +235,9 @@ def test_overload_before_napi_is_livelock_and_with_it_a_full_ring(done_of):
     assert before[0] > 300_000
     assert before[0] > before[1] > max(before[2:])
     assert max(before[2:]) < 0.2 * before[0]
-    assert lost == sorted(lost)
-    assert lost[-1] > 0.9
+    assert lost[0] == 0
+    assert lost[1] > 0.3
+    assert min(lost[2:]) > 0.85
     assert min(napi[1:]) >= napi[0]
     assert napi[3] >= 0.95 * max(napi)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 COMMANDS = (
+    "replay -r IN.pcap",
     "coalesce -r IN.pcap -w OUT.pcapng --reassemble --why",
     "coalesce -r IN.pcapng -w OUT.pcap",
     "segment -r OUT.pcapng -w BACK.pcap udp or tcp",
     "checksum -r IN.pcap -w BACK.pcap --fix",
-    "replay -r IN.pcap",
 )
 """Each takes a way through kernels that no other does."""
 
