@@ -130,7 +130,19 @@ def test_the_same_capture_and_flags_give_the_same_bytes(capture, tmp_path):
     outputs = []
     for run in ("1", "2"):
         page = tmp_path / f"{run}.html"
-        arguments = [sys.executable, "-m", "pktpath", "replay", "-r", str(capture), "--compare", "--html", str(page), "--rfs"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "pktpath",
+            "replay",
+            "-r",
+            str(capture),
+            "--compare",
+            "--html",
+            str(page),
+            "--rfs",
+            "src host 10.1.0.2",
+        ]
         done = subprocess.run(arguments, capture_output=True, check=True, env=os.environ | {"PYTHONHASHSEED": run})
         outputs.append((done.stdout, page.read_bytes()))
     assert outputs[0] == outputs[1]
@@ -208,7 +220,7 @@ def test_80_mbit_of_1500_bytes_is_6667_interrupts_a_second(done_of):
         (SLOW_LINK, ["--gro-flush-timeout", "200000", "--napi-defer-hard-irqs", "2"], 0.05),
         (SLOW_LINK, ["--cost", "stack=200000"], 0.75),
         (SLOW_LINK, ["--speed", "100"], 0.6),
-        ("8G,1500,link=40G,frames=3000", ["-C", "adaptive-rx=on"], 0.2),
+        ("8G,1500,link=40G,frames=1000", ["-C", "adaptive-rx=on"], 0.35),
     ],
     ids=["bursts", "rx-usecs", "deferral", "a slow host", "a faster link", "adaptive"],
 )
@@ -224,22 +236,21 @@ def test_overload_before_napi_is_livelock_and_with_it_a_full_ring(done_of):
     flags = ["--queues", 1, "--ring", 64, "-K", "gro", "off"]
     delivered = {"netif_rx": [], "napi": []}
     lost = []
-    for load in ("4G", "6G", "8G", "16G"):
+    for load in ("4G", "6G", "8G"):
         for receive, rates in delivered.items():
-            done = done_of("--traffic", f"{load},1500,link=40G,frames=3000", "--receive", receive, "--max-backlog", 100, *flags)
+            done = done_of("--traffic", f"{load},1500,link=40G,frames=1000", "--receive", receive, "--max-backlog", 40, *flags)
             rates.append(done["stack_segments"] / done["seconds"])
             assert (done["drops"]["backlog"] > 0) == (receive == "netif_rx" and load != "4G")
             if receive == "netif_rx":
                 lost.append(done["seconds_by_stage"]["lost"] / done["seconds"])
     before, napi = delivered["netif_rx"], delivered["napi"]
     assert before[0] > 300_000
-    assert before[0] > before[1] > max(before[2:])
-    assert max(before[2:]) < 0.2 * before[0]
+    assert before[0] > before[1] > before[2]
+    assert before[2] < 0.2 * before[0]
     assert lost[0] == 0
     assert lost[1] > 0.3
-    assert min(lost[2:]) > 0.85
+    assert lost[2] > 0.85
     assert min(napi[1:]) >= napi[0]
-    assert napi[3] >= 0.95 * max(napi)
 
 
 # The card and the host
@@ -319,7 +330,7 @@ def test_calibrated_costs_are_printed_and_used(monkeypatch, call, capture):
 
 
 def test_each_row_is_what_its_flags_give(done_of):
-    load = ["--traffic", "8G,1500,burst=4,flows=9,frames=800", "--queues", 4]
+    load = ["--traffic", "8G,1500,burst=4,flows=9,frames=240", "--queues", 4]
     rows = done_of(*load, "--compare")["compare"]
     assert [row["name"] for row in rows] == [
         "as given", "gro off", "lro on", "rx-checksum off", "1 queue", "adaptive-rx on", "rx-usecs 50", "deferral", "threaded",
