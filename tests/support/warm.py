@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 COMMANDS = (
+    "replay -r IN.pcap",
     "coalesce -r IN.pcap -w OUT.pcapng --reassemble --why",
     "coalesce -r IN.pcapng -w OUT.pcap",
     "coalesce -r IN.pcap -w OUT.pcap --engine lro",

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +65,9 @@ if TYPE_CHECKING:
 @click.option("--max-backlog", type=int, metavar="N", help="Frames in the backlog of a CPU; 1000.")
 @click.option("--weight", type=int, metavar="N", help="Frames in a poll; 64.")
 @click.option("--hz", metavar="N", help="Timer ticks in a second: 100, 250, 300, 1000 (the default).")
-@click.option("--cost", metavar="LIST", help="What work costs in ns: irq=,poll=,frame=,gro=,stack=,byte=,sum=,ipi=,wake=.")
+@click.option(
+    "--cost", multiple=True, metavar="LIST", help="What work costs in ns: irq=,poll=,frame=,gro=,stack=,byte=,sum=,ipi=,wake=."
+)
 @click.option("--calibrate", is_flag=True, help="Measure these costs on this machine first, and print them.")
 @click.option("--speed", metavar="N", help="So many times as fast as captured: 2, 0.5, 4/3.")
 @click.option("--compare", is_flag=True, help="Also set each switch the other way, and print what it is worth.")
@@ -191,24 +192,22 @@ def _compare(options: "ReplayOptions", done: "Replayed", run: "Run") -> "list[Co
     return compare(options, done, lambda other: run(other, label[0]), progress=tell)
 
 
-def _calibrate(text: str | None) -> "tuple[Costs, list[str]]":
+def _calibrate(texts: tuple[str, ...]) -> "tuple[Costs, list[str]]":
     """Measure what work costs here; what --cost names stays as it says."""
     from pktpath.cli.replay_options import parse_costs
 
-    if find_spec("pktpath.lab.calibrate") is None:
-        message = "--calibrate: this installation has no pktpath.lab.calibrate"
-        raise BadInput(message)
-
-    def tell(*words: object) -> None:
+    def tell(step: int, count: int, label: str) -> None:
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[Kmeasuring {' '.join(map(str, words))}")
+            sys.stderr.write(f"\r\x1b[Kmeasuring {label} ({step + 1} of {count})")
             sys.stderr.flush()
 
     announce_compiling()
     measured = import_module("pktpath.lab.calibrate").calibrate(tell)
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K")
-    return parse_costs(text, measured.costs), list(measured.lines)
+    for line in measured.missing:
+        say(f"pktpath: not measured, the default holds: {line}")
+    return parse_costs(texts, measured.costs), list(measured.lines)
 
 
 # Results

@@ -138,7 +138,10 @@ def _switched(card: "NicSettings", pairs: Sequence[tuple[str, str]]) -> "NicSett
     state = request(card.features, requested)
     after = of_card(state)
     if failed := failures(after, asked, change_between(before, after, requested)):
-        message = "-K " + "; ".join(f"{name} {'on' if requested.get(name) else 'off'}: {why}" for name, why in failed.items())
+        alike: dict[str, list[str]] = {}
+        for name, why in failed.items():
+            alike.setdefault(f"{'on' if requested.get(name) else 'off'}: {why}", []).append(name)
+        message = "-K " + "; ".join(f"{', '.join(names)} {why}" for why, names in alike.items())
         raise BadInput(message)
     return replace(card, features=state)
 
@@ -164,8 +167,8 @@ def _coalesce(texts: Sequence[str]) -> dict[str, Any]:
 # The host
 
 
-def parse_costs(text: str | None, base: "Costs | None" = None) -> "Costs":
-    """Return the costs that a text such as `irq=2000,byte=0.05` changes, in nanoseconds.
+def parse_costs(texts: Sequence[str], base: "Costs | None" = None) -> "Costs":
+    """Return costs (those of `Costs` without a base) with what texts such as `irq=2000,byte=0.05` say, in nanoseconds.
 
     Raises:
         BadInput: a name or a number that is none.
@@ -175,7 +178,7 @@ def parse_costs(text: str | None, base: "Costs | None" = None) -> "Costs":
 
     costs = Costs() if base is None else base
     changes: dict[str, int] = {}
-    for word in (part.strip() for part in (text or "").split(",")) if text is not None else ():
+    for word in (part.strip() for text in texts for part in text.split(",")):
         name, equals, value = word.partition("=")
         if name not in Costs._fields or not equals:
             _bad("--cost", word, f"NAME=NS with commas between, NAME one of {', '.join(Costs._fields)}")

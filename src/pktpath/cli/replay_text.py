@@ -9,6 +9,7 @@ from pktpath.lab.replay_words import (
     DROPS,
     STAGES,
     card_words,
+    count_of,
     dropped,
     findings,
     host_words,
@@ -28,15 +29,18 @@ _LABEL = 12
 _WIDTH = 80
 _SHOWN_REASONS = 5
 _SHOWN_CPUS = 4
+_FRAME_COUNTS = ("merged_frames", "merged", "lost")
+"""Counters of losses that are none of a field."""
 
 
 def print_replay(done: "Replayed", options: "ReplayOptions") -> None:
     """Print what each stage did."""
     _line("card", card_words(options))
     _line("host", host_words(options))
-    bits = f"{scaled(done.bytes * 8 / done.seconds, 'bit/s')}, " if done.seconds else ""
-    _line("wire", f"{_plural(done.frames, 'frame')}, {scaled(done.bytes, 'B')} in {span(done.seconds)}: "
-                  f"{bits}{rate(done.frames, done.seconds)}")  # fmt: skip
+    _line("wire", f"{count_of(done.frames, 'frame')} in {span(done.seconds)}, {rate(done.frames, done.seconds)}")
+    bits = f", {scaled(done.bytes * 8 / done.seconds, 'bit/s')}" if done.seconds else ""
+    taken = sum(queue.frames - queue.dropped - queue.no_buffer - queue.waiting for queue in done.queues)
+    _line("taken", f"{count_of(taken, 'frame')} out of the rings, {scaled(done.bytes, 'B')}{bits}")
     click.echo("")
     _print_queues(done)
     click.echo("")
@@ -79,26 +83,27 @@ def _stages(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str]]
     else:
         rows.append(("polls", _polls(done, options)))
     rounds = sum(cpu.rounds for cpu in done.cpus)
-    rows.append(("softirq", f"{_plural(rounds, 'round')}, {number(done.time_squeeze)} squeezed (budget or time used up)"))
+    rows.append(("softirq", f"{count_of(rounds, 'round')}, {number(done.time_squeeze)} squeezed (budget or time used up)"))
     rows.append(("drops", _drops(done)))
     seen, frames = done.stack_frames, done.stack_segments
     ratio = f": {frames / seen:.2f} in each" if seen else ""
-    rows.append(("stack", f"{_plural(seen, 'frame')} for {number(frames)} of the wire{ratio}"))
+    rows.append(("stack", f"{count_of(seen, 'frame')} for {number(frames)} of the wire{ratio}"))
     reasons = sorted(done.reasons.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_REASONS]
     if reasons:
         rows.append(("not merged", ", ".join(f"{word} {number(count)}" for word, count in reasons) + " (docs/reasons.md)"))
-    for label, counts in (("lro", done.lro), ("lost fields", done.losses)):
-        if counts:
-            rows.append((label, ", ".join(f"{word} {number(count)}" for word, count in counts.items())))
-    rows.append(("waiting", _waiting(done, options)))
+    if done.lro:
+        rows.append(("lro", ", ".join(f"{word} {number(count)}" for word, count in done.lro.items())))
+    if done.losses.get("lost"):
+        rows.append(("cut back", _losses(done.losses)))
+    waits = ", ".join(f"{name} {span(value / 1e6)}" for name, value in done.wait_us.items())
+    rows.append(("waiting", f"from card to stack: {waits}"))
     return rows
 
 
-def _waiting(done: "Replayed", options: "ReplayOptions") -> str:
-    if options.netif_rx:
-        return "not told: a backlog keeps no times"
-    end = "backlog" if options.rps or options.rfs else "stack"
-    return f"from card to {end}: " + ", ".join(f"{name} {span(value / 1e6)}" for name, value in done.wait_us.items())
+def _losses(losses: dict[str, int]) -> str:
+    """Say how many frames cutting merged ones again would not give back, and what of them is lost."""
+    what = [f"{word} {number(count)}" for word, count in losses.items() if count and word not in _FRAME_COUNTS]
+    return f"{number(losses['lost'])} of {number(losses['merged'])} merged frames cannot be rebuilt: {', '.join(what)}"
 
 
 def _polls(done: "Replayed", options: "ReplayOptions") -> str:
@@ -159,14 +164,17 @@ def print_compared(rows: "list[Compared]") -> None:
     header = ["one switch", "interrupts", "polls", "stack", "drops", "CPU", "ratio", "p99"]
     cells = [
         [
-            row.name, number(row.interrupts), number(row.polls), number(row.stack_frames), number(row.drops),
-            span(row.cpu_seconds), "-" if row.ratio is None else f"{row.ratio:.2f}", "-" if row.wait_p99_us is None else span(row.wait_p99_us / 1e6),
+            row.name,
+            *map(number, (row.interrupts, row.polls, row.stack_frames, row.drops)),
+            span(row.cpu_seconds),
+            "-" if row.ratio is None else f"{row.ratio:.2f}",
+            span(row.wait_p99_us / 1e6),
         ]
         for row in rows
-    ]  # fmt: skip
+    ]
     print_table(header, [cells[0], [], *cells[1:]])
     click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs, ratio to the first row;")
-    click.echo("p99: what 99 of 100 frames wait at the most between card and stack (with rps: and backlog)")
+    click.echo("p99: what 99 of 100 frames wait at the most between card and stack")
     words = dict.fromkeys((row.name, row.flags) for row in rows if row.flags and not row.flags.startswith("-K"))
     for name, flags in words:
         click.echo(f"  {name}: {flags}")
@@ -187,10 +195,6 @@ def _line(label: str, text: str) -> None:
         else:
             line = f"{line} {word}" if line else word
     click.echo((head + line).rstrip())
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -28,6 +28,8 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _STEP = 4096
 _WRITE_SEGMENTS = 45
 """Segments of one application write: the last one has PSH."""
+_SPREAD, _NUMBERS = 40_503, _MOST["flows"]
+"""Flow k is number k * _SPREAD % _NUMBERS, each once: RSS is linear, and neighbours could all hash alike."""
 _TICK = 1_000_000
 """Nanoseconds in a tick of the TCP timestamp."""
 _FORM = "RATE,SIZE[,burst=N][,flows=N][,frames=N][,link=RATE][,udp], such as 80M,1500,burst=16"
@@ -62,7 +64,7 @@ class Traffic:
         for first in range(0, self.frames, _STEP):
             frame = np.arange(first, min(first + _STEP, self.frames))
             burst, place = np.divmod(frame, self.burst)
-            flow = burst % self.flows
+            flow = burst % self.flows * _SPREAD % _NUMBERS
             nth = burst // self.flows * self.burst + place
             time = (burst * apart).astype(np.int64) + (place * behind).astype(np.int64)
             ends = nth % _WRITE_SEGMENTS == _WRITE_SEGMENTS - 1

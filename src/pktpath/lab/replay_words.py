@@ -84,13 +84,13 @@ def card_words(options: "ReplayOptions") -> str:
     on = set(names_of(card.features.active))
     switches = ", ".join(f"{name} {'on' if kernel in on else 'off'}" for name, kernel in FEATURES.items())
     wait = "adaptive-rx on" if card.adaptive_rx else f"rx-usecs {card.rx_usecs}, rx-frames {card.rx_frames}"
-    return f"{_count(card.queues, 'queue')} with rings of {card.rx_ring:,}, {wait}; {switches}"
+    return f"{count_of(card.queues, 'queue')} with rings of {card.rx_ring:,}, {wait}; {switches}"
 
 
 def host_words(options: "ReplayOptions") -> str:
     """Return the host of a replay in one line."""
     card, limits = options.settings, options.limits
-    parts = [_count(card.queues if options.cpus is None else options.cpus, "CPU")]
+    parts = [count_of(card.queues if options.cpus is None else options.cpus, "CPU")]
     if options.netif_rx:
         parts.append(f"netif_rx (backlog {limits.max_backlog:,})")
     else:
@@ -118,18 +118,23 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     if total and done.seconds_by_stage["lost"] >= _LIVELOCK * total:
         share = percent(done.seconds_by_stage["lost"] / total)
         found.append(f"livelock: {share} of the CPU time went into frames that were then dropped")
-    if done.drops["ring"] and done.busiest_cpu >= _NO_TIME_LEFT:
+    if done.drops["ring"] and options.netif_rx:
+        found.append("the ring overflows as well: interrupts come faster than their handler serves them")
+    elif done.drops["ring"] and done.busiest_cpu >= _NO_TIME_LEFT:
         found.append("overload: a CPU has no time left; what it cannot take is dropped at the ring, where it costs no CPU time")
     elif done.drops["ring"]:
         found.append("rings overflow although the CPUs have time left: bursts are longer than a ring, or its poll comes too late")
     busy = [queue for queue in done.queues if queue.frames]
-    if len(done.queues) > 1 and busy and imbalance(done.queues) >= _UNEVEN:
-        found.append(f"{len(busy)} of {len(done.queues)} queues have frames, the fullest {imbalance(done.queues):.1f} times the mean: "
-                     "pktpath rss says why")  # fmt: skip
+    uneven = imbalance(done.queues)
+    if busy and uneven >= _UNEVEN:
+        found.append(
+            f"{len(busy)} of {len(done.queues)} queues have frames, the fullest {uneven:.1f} times the mean: pktpath rss says why"
+        )
     if done.waiting:
-        found.append(f"{_count(done.waiting, 'frame')} still in the rings at the end: no interrupt told of them")
+        found.append(f"{count_of(done.waiting, 'frame')} still in the rings at the end: no interrupt told of them")
     return found
 
 
-def _count(number: int, noun: str) -> str:
+def count_of(number: int, noun: str) -> str:
+    """Return a number of things."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -55,20 +55,14 @@ def replay_capture(
 
     """
     replay = Replay(options)
-    damage = ""
     with open_capture(source, filter=expression or None, batch_size=_BATCH) as reader:
-        try:
-            for batch in reader:
-                replay.arrive(batch)
+        for item in reader.kept_items():
+            if isinstance(item, Batch):
+                replay.arrive(item)
                 progress(reader.bytes_read)
-        except CaptureError as error:
-            if reader.frames == 0:
-                raise
-            damage = str(error)
-        warnings = list(reader.warnings)
-    if damage:
-        warnings.append(damage)
-    return replay.finish(warnings, damaged=bool(damage))
+        if reader.damage and reader.frames == 0:
+            raise CaptureError(reader.file, reader.damage.removeprefix(f"{reader.file}: "))
+        return replay.finish(list(reader.warnings), damaged=bool(reader.damage))
 
 
 class Replay:

@@ -1,6 +1,6 @@
 """What a replay counted, as `ethtool -S` names it: drivers choose their names, these are the usual ones.
 
-rx_packets_phy and rx_bytes_phy are what came over the wire; rx_packets what polls took out of the rings.
+rx_packets and rx_bytes are what was taken out of the rings, rx_packets_phy what came over the wire.
 """
 
 from pktpath.path.replay_types import QueueReport, Replayed
@@ -10,8 +10,8 @@ def statistics(done: Replayed) -> dict[str, int]:
     """Return counters of the card by name: of all queues, then of each."""
     found = {
         "rx_packets": sum(_taken(queue) for queue in done.queues),
+        "rx_bytes": done.bytes,
         "rx_packets_phy": done.frames,
-        "rx_bytes_phy": done.bytes,
         "rx_missed_errors": done.drops["ring"],
         "rx_no_buffer": done.drops["no_buffer"],
         "rx_interrupts": done.interrupts,
@@ -21,6 +21,7 @@ def statistics(done: Replayed) -> dict[str, int]:
     for number, queue in enumerate(done.queues):
         found |= {
             f"rx_queue_{number}_packets": _taken(queue),
+            f"rx_queue_{number}_bytes": queue.bytes,
             f"rx_queue_{number}_drops": queue.dropped + queue.no_buffer,
             f"rx_queue_{number}_interrupts": queue.interrupts,
             f"rx_queue_{number}_polls": queue.polls,
