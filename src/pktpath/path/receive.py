@@ -13,7 +13,7 @@ import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, Batch, batch_of, make_batch, make_batches
 from pktpath.jit import inlined
-from pktpath.nic.backlog import backlog_length, backlog_take, enqueue_to_backlog, rps_cpu
+from pktpath.nic.backlog import NO_CPU, backlog_length, backlog_take, enqueue_to_backlog, rps_cpu
 from pktpath.nic.clock import look, spend
 from pktpath.nic.counters import Event, QueueCount, Stage, note, wait_bucket
 from pktpath.nic.host import Card, Host
@@ -22,6 +22,7 @@ from pktpath.nic.moderation import adapt, irq_unmask
 from pktpath.nic.napi import (
     DISABLE,
     IN_BUSY_POLL,
+    SCHED,
     napi_complete_done,
     napi_complete_prepare,
     napi_may_complete,
@@ -253,8 +254,8 @@ def _deliver(r, cpu, before):
         segments = max(np.int64(frame.gso_segs), 1)
         now = host.clock.hands[cpu]
         host.waits[wait_bucket(now - frame.timestamp)] += segments
-        target = rps_cpu(host.backlog, np.int64(frame.hash), np.int64(cpu))
-        if target == cpu:
+        target = rps_cpu(host.backlog, np.int64(frame.hash))
+        if target == NO_CPU:
             to_stack(host, cpu, octets, segments)
         else:
             to_backlog(r, cpu, target, octets, segments)
@@ -279,7 +280,9 @@ def to_backlog(r, cpu, target, octets, segments):
         host.softnet[target].lost += segments
         note(host.timeline, _DROPPED, now, segments)
         return False
-    if napi_schedule(host.napis, len(r.card.queues) + target, host.lists) and target != cpu:
+    # Nobody has to poll once more for it: the backlog is looked at until it is empty.
+    number = len(r.card.queues) + target
+    if not host.napis[number].state & SCHED and napi_schedule(host.napis, number, host.lists) and target != cpu:
         host.softnet[target].received_rps += 1
         host.softnet[target].ipi = 1
         host.wake[target] = min(host.wake[target], max(now, host.clock.hands[target]))
