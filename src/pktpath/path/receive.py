@@ -166,17 +166,22 @@ def _queue_step(r, cpu, queue):
     done = full or count < most
     if done or group.used[FRAMES] >= switches.group:
         table = gro_of(r.tables, queue)
-        timeout = np.int64(host.napis[queue].gro_flush_timeout)
         flush = NO_FLUSH
-        if full:
-            flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
-        elif done and timeout == 0 and napi_may_complete(host.napis[queue]):
-            flush = FLUSH_ALL
-        if flush == FLUSH_OLD or timeout > 0:
-            table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
+        if done and napi_may_complete(host.napis[queue]):
+            if full:
+                flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
+            elif host.napis[queue].gro_flush_timeout == 0:
+                flush = FLUSH_ALL
+        _tell_jiffy(host, cpu, table)
         _offload(r, cpu, queue, group, table, flush, done)
         if done:
             _end_of_poll(r, cpu, queue, table, full)
+
+
+@inlined
+def _tell_jiffy(host, cpu, table):
+    """Tell GRO what jiffy it is: what it holds from now on is of that age."""
+    table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
 
 
 @inlined
@@ -210,11 +215,13 @@ def _end_of_poll(r, cpu, queue, table, full):
     card.counts[queue, _EMPTY] += work == 0
     card.counts[queue, _FULL] += full
     repoll = full and not napi.state & (DISABLE | IN_BUSY_POLL)
-    now = look(host.clock, cpu)
     if not repoll and napi_may_complete(napi):
-        complete(r, cpu, queue, table, work)
+        # After all of the weight only because it is being disabled: the kernel then says that there was no work.
+        complete(r, cpu, queue, table, np.int64(0) if full else work)
+    else:
+        look(host.clock, cpu)
     state.polling = NOBODY
-    end_of_turn(r, cpu, queue, work, repoll, now)
+    end_of_turn(r, cpu, queue, work, repoll, np.int64(host.clock.hands[cpu]))
 
 
 @inlined
@@ -223,8 +230,10 @@ def complete(r, cpu, queue, table, work):
     host = r.host
     card = r.card
     napi = host.napis[queue]
-    timeout, unmask = napi_complete_prepare(napi, work, gro_held(table))
-    if napi.gro_flush_timeout > 0:
+    held = gro_held(table)
+    timeout, unmask = napi_complete_prepare(napi, work, held)
+    if held:
+        _tell_jiffy(host, cpu, table)
         _offload(r, cpu, queue, batch_of(r.polls, cpu), table, FLUSH_OLD if timeout > 0 else FLUSH_ALL, True)
     now = look(host.clock, cpu)
     if napi_complete_done(host.napis, queue, host.lists, now, timeout, unmask):
