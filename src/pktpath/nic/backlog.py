@@ -83,8 +83,10 @@ def backlog_take(backlog, cpu):
 
 
 @inlined
-def rps_cpu(backlog, flow_hash, cpu):
-    """Return the CPU whose backlog a frame goes to (`get_rps_cpu`); `cpu` itself without steering.
+def rps_cpu(backlog, flow_hash):
+    """Return the CPU whose backlog a frame goes to (`get_rps_cpu`), NO_CPU for none: the stack has it at once.
+
+    A frame that is steered to the CPU that polls goes through that CPU's backlog all the same.
 
     RFS moves a flow to its reader's CPU only when nothing of it waits elsewhere, so that it stays in order.
     """
@@ -98,7 +100,7 @@ def rps_cpu(backlog, flow_hash, cpu):
         if now == NO_CPU or backlog.taken[now] >= steered[1]:
             steered[0] = backlog.flow_cpu[entry]
         steered[1] = backlog.put[steered[0]] + 1
-        return steered[0]
+        return np.int64(steered[0])
     if len(backlog.rps_cpus) > 0 and flow_hash != 0:
-        return backlog.rps_cpus[flow_hash * len(backlog.rps_cpus) >> 32]
-    return np.int64(cpu)
+        return np.int64(backlog.rps_cpus[flow_hash * len(backlog.rps_cpus) >> 32])
+    return np.int64(NO_CPU)

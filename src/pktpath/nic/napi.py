@@ -58,7 +58,7 @@ def napi_enable(napi, threaded):
 
 @inlined
 def napi_disable(napi):
-    """Stop an instance; False while a poll owns it: call again after that. No poll starts in between."""
+    """Stop an enabled instance; False while it is scheduled: call again after its poll. It is not scheduled anew in between."""
     state = np.int64(napi.state) | DISABLE
     if state & (SCHED | NPSVC):
         napi.state = state
@@ -179,7 +179,6 @@ def busy_poll_begin(napi):
 def busy_poll_end(napi):
     """The reader stops (`busy_poll_stop`): the caller polls once more, which completes the instance.
 
-    Interrupts that found it owned need no poll of their own after that one. Deferral starts anew.
+    Interrupts that found it owned need no poll of their own after that one.
     """
     napi.state = np.int64(napi.state) & ~(IN_BUSY_POLL | MISSED)
-    napi.defer_hard_irqs_count = napi.defer_hard_irqs

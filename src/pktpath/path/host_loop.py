@@ -94,7 +94,7 @@ def _arrive(r, batch, i, queue):
     note(r.host.timeline, _ARRIVED, now, 1)
     if ring_full(card.rings, queue):
         ring_drop(card.rings, queue)
-        chunk_put(r.stack.pool, np.int64(frame.head_chunk))
+        chunk_put(batch.pool, np.int64(frame.head_chunk))
         note(r.host.timeline, _DROPPED, now, 1)
         return
     if r.switches.copy and not _write_to_memory(batch, i, r.stack.pool):
@@ -227,8 +227,9 @@ def _interrupt(r, cpu, queue, now):
     note(host.timeline, _INTERRUPT, now, 1)
     if r.switches.netif_rx:
         _netif_rx(r, cpu, queue, told)
-        if ring_waiting(r.card.rings, queue) > 0:
-            irq_arm(line, now, 0)
+        waiting = ring_waiting(r.card.rings, queue)
+        if waiting > 0:
+            irq_arm(line, now, waiting)
     else:
         _work(host, cpu, _IRQ, host.costs.irq)
         irq_mask(line)

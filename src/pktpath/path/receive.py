@@ -13,7 +13,7 @@ import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, Batch, batch_of, make_batch, make_batches
 from pktpath.jit import inlined
-from pktpath.nic.backlog import backlog_length, backlog_take, enqueue_to_backlog, rps_cpu
+from pktpath.nic.backlog import NO_CPU, backlog_length, backlog_take, enqueue_to_backlog, rps_cpu
 from pktpath.nic.clock import look, spend
 from pktpath.nic.counters import Event, QueueCount, Stage, note, wait_bucket
 from pktpath.nic.host import Card, Host
@@ -22,6 +22,7 @@ from pktpath.nic.moderation import adapt, irq_unmask
 from pktpath.nic.napi import (
     DISABLE,
     IN_BUSY_POLL,
+    SCHED,
     busy_poll_end,
     napi_complete_done,
     napi_complete_prepare,
@@ -170,10 +171,11 @@ def _queue_step(r, cpu, queue):
     # Fewer than asked for: the ring is empty.
     state.ends = full or count < most
     state.flush = NO_FLUSH
-    if full:
-        state.flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
-    elif state.ends and host.napis[queue].gro_flush_timeout == 0 and napi_may_complete(host.napis[queue]):
-        state.flush = FLUSH_ALL
+    if state.ends and napi_may_complete(host.napis[queue]):
+        if full:
+            state.flush = FLUSH_OLD if host.limits.hz >= 1000 else FLUSH_ALL
+        elif host.napis[queue].gro_flush_timeout == 0:
+            state.flush = FLUSH_ALL
     return state.ends or group.used[FRAMES] >= switches.group
 
 
@@ -206,8 +208,8 @@ def hand_up(r, cpu):
             lro_flush_all(r.stack, sessions)
     elif count > 0 or state.flush != NO_FLUSH:
         table = gro_of(r.tables, queue)
-        if state.flush == FLUSH_OLD or host.napis[queue].gro_flush_timeout > 0:
-            table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
+        # What is held from now on is of this age.
+        table.jiffy[0] = jiffy_of(host.limits, host.clock.hands[cpu]) & 0x7FFFFFFF
         gro_poll(group, 0, count, r.stack, table, r.rules, r.switches.features, False, state.flush)
     group.used[FRAMES] = 0
     _deliver(r, cpu, before)
@@ -228,17 +230,20 @@ def after_hand_up(r, cpu):
     work = np.int64(state.taken)
     full = work >= napi.weight
     repoll = full and not napi.state & (DISABLE | IN_BUSY_POLL)
-    now = look(host.clock, cpu)
-    if not repoll and napi_may_complete(napi):
-        if not state.completing:
-            timeout, unmask = napi_complete_prepare(napi, work, gro_held(gro_of(r.tables, queue)))
-            state.timeout = timeout
-            state.unmask = unmask
-            state.completing = napi.gro_flush_timeout > 0
+    completes = not repoll and napi_may_complete(napi)
+    if completes and not state.completing:
+        held = gro_held(gro_of(r.tables, queue))
+        # After all of the weight only because it is being disabled: the kernel then says that there was no work.
+        timeout, unmask = napi_complete_prepare(napi, np.int64(0) if full else work, held)
+        state.timeout = timeout
+        state.unmask = unmask
+        if held:
+            state.completing = 1
             state.flush = FLUSH_OLD if timeout > 0 else FLUSH_ALL
-            if state.completing:
-                return True
-        state.completing = 0
+            return True
+    state.completing = 0
+    now = look(host.clock, cpu)
+    if completes:
         line = r.card.queues[queue]
         if napi_complete_done(host.napis, queue, host.lists, now, np.int64(state.timeout), state.unmask):
             irq_unmask(line, now, ring_waiting(r.card.rings, queue))
@@ -280,8 +285,8 @@ def _deliver(r, cpu, before):
         frame = stack.frames[np.uint64(j)]
         octets = np.int64(frame.wire_len)
         segments = max(np.int64(frame.gso_segs), 1)
-        target = rps_cpu(host.backlog, np.int64(frame.hash), np.int64(cpu))
-        if target == cpu:
+        target = rps_cpu(host.backlog, np.int64(frame.hash))
+        if target == NO_CPU:
             to_stack(host, cpu, octets, segments, frame.timestamp)
         else:
             to_backlog(r, cpu, target, octets, segments, frame.timestamp)
@@ -308,7 +313,9 @@ def to_backlog(r, cpu, target, octets, segments, arrived):
         host.softnet[target].lost += segments
         note(host.timeline, _DROPPED, now, segments)
         return False
-    if napi_schedule(host.napis, len(r.card.queues) + target, host.lists) and target != cpu:
+    # Nobody has to poll once more for it: the backlog is looked at until it is empty.
+    number = len(r.card.queues) + target
+    if not host.napis[number].state & SCHED and napi_schedule(host.napis, number, host.lists) and target != cpu:
         host.softnet[target].received_rps += 1
         host.softnet[target].ipi = 1
         host.wake[target] = min(host.wake[target], max(now, host.clock.hands[target]))
