@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from pktpath.jit import JIT_DISABLED, inlined
+from pktpath.jit import JIT_DISABLED, inlined, kernel
 
 NEVER = np.iinfo(np.int64).max
 _CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
@@ -43,7 +43,7 @@ if JIT_DISABLED:
 else:
     _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
-    @inlined
+    @kernel
     def monotonic(timespec):
         """Nanoseconds of the monotonic clock; `timespec` is an int64 array of two."""
         _clock_gettime(_CLOCK_MONOTONIC, timespec.ctypes.data)
