@@ -84,7 +84,9 @@ def frame_losses(source, merged, j, size, counts):
         segment = at // size
         start = segment * size
         losses = _header_losses(source, merged.frag_origin[row], merged, j, segment, start + size >= total)
-        if start != at or min(size, total - at) != length:
+        original = source.frames[merged.frag_origin[row]]
+        # A capture may claim fewer bytes on the wire than it holds of a frame: no segment would.
+        if start != at or min(size, total - at) != length or original.wire_len != original.frame_len:
             losses |= 1 << _BOUNDARY
         if losses:
             lost += 1
