@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -623,3 +624,36 @@ def test_nothing_to_replay(call):
     status, _, err = call()
     assert status == 1
     assert "-r IN or --traffic" in err
+
+
+# What the page about it says
+
+PAGE = Path(__file__).parent.parent / "docs" / "replay.md"
+COMPILED = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="a million frames, interpreted, take an hour")
+
+
+@COMPILED
+@pytest.mark.parametrize(
+    ("flags", "interrupts", "per_poll"),
+    re.findall(r"^\| [^|]+ \| `(--traffic[^`]+)` \| ([\d,]+) \| (\S+) \|$", PAGE.read_text(), re.MULTILINE),
+)
+def test_the_documented_interrupts(flags, interrupts, per_poll, done_of):
+    done = done_of(*flags.split())
+    assert f"{done['interrupts'] / done['seconds']:,.0f}" == interrupts
+    assert (f"{done['frames_per_poll']:.2f}" if done["polls"] else "-") == per_poll
+
+
+@COMPILED
+@pytest.mark.parametrize(("load", "cells"), re.findall(r"^\| (\d+G) \| [\d,]+ \| (.*) \|$", PAGE.read_text(), re.MULTILINE))
+def test_the_documented_overload(load, cells, done_of):
+    command = re.search(r"^`pktpath replay (--traffic LOAD.*)`$", PAGE.read_text(), re.MULTILINE)[1].replace("LOAD", load)
+    before, now = (done_of(*command.replace("HOW", how).split()) for how in ("netif_rx", "napi"))
+    lost = before["seconds_by_stage"]["lost"] / before["seconds"]
+    delivered = [f"{done['stack_segments'] / done['seconds']:,.0f}/s" for done in (before, now)]
+    assert cells.split(" | ") == [delivered[0], f"{lost:.1%}".replace("%", " %"), delivered[1]]
+
+
+def test_the_documented_costs_are_the_defaults():
+    rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \| an? ", PAGE.read_text(), re.MULTILINE))
+    assert parse_costs([",".join(f"{name}={value}" for name, value in rows.items())]) == Costs()
+    assert set(rows) == set(Costs._fields)
