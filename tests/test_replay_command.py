@@ -628,15 +628,19 @@ def test_nothing_to_replay(call):
 
 # What the page about it says
 
-PAGE = Path(__file__).parent.parent / "docs" / "replay.md"
+PAGE = (Path(__file__).parent.parent / "docs" / "replay.md").read_text()
+INTERRUPTS = re.findall(r"^\| [^|]+ \| `(--traffic[^`]+)` \| ([\d,]+) \| (\S+) \|$", PAGE, re.MULTILINE)
+OVERLOAD = re.findall(r"^\| (\d+G) \| [\d,]+ \| (.*) \|$", PAGE, re.MULTILINE)
 COMPILED = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="a million frames, interpreted, take an hour")
 
 
+def test_the_documented_figures_are_found():
+    assert (len(INTERRUPTS), len(OVERLOAD)) == (PAGE.count("| `--traffic"), PAGE.count("/s |\n"))
+    assert min(len(INTERRUPTS), len(OVERLOAD)) > 5
+
+
 @COMPILED
-@pytest.mark.parametrize(
-    ("flags", "interrupts", "per_poll"),
-    re.findall(r"^\| [^|]+ \| `(--traffic[^`]+)` \| ([\d,]+) \| (\S+) \|$", PAGE.read_text(), re.MULTILINE),
-)
+@pytest.mark.parametrize(("flags", "interrupts", "per_poll"), INTERRUPTS)
 def test_the_documented_interrupts(flags, interrupts, per_poll, done_of):
     done = done_of(*flags.split())
     assert f"{done['interrupts'] / done['seconds']:,.0f}" == interrupts
@@ -644,9 +648,9 @@ def test_the_documented_interrupts(flags, interrupts, per_poll, done_of):
 
 
 @COMPILED
-@pytest.mark.parametrize(("load", "cells"), re.findall(r"^\| (\d+G) \| [\d,]+ \| (.*) \|$", PAGE.read_text(), re.MULTILINE))
+@pytest.mark.parametrize(("load", "cells"), OVERLOAD)
 def test_the_documented_overload(load, cells, done_of):
-    command = re.search(r"^`pktpath replay (--traffic LOAD.*)`$", PAGE.read_text(), re.MULTILINE)[1].replace("LOAD", load)
+    command = re.search(r"^`pktpath replay (--traffic LOAD.*)`$", PAGE, re.MULTILINE)[1].replace("LOAD", load)
     before, now = (done_of(*command.replace("HOW", how).split()) for how in ("netif_rx", "napi"))
     lost = before["seconds_by_stage"]["lost"] / before["seconds"]
     delivered = [f"{done['stack_segments'] / done['seconds']:,.0f}/s" for done in (before, now)]
@@ -654,6 +658,6 @@ def test_the_documented_overload(load, cells, done_of):
 
 
 def test_the_documented_costs_are_the_defaults():
-    rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \| an? ", PAGE.read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \| an? ", PAGE, re.MULTILINE))
     assert parse_costs([",".join(f"{name}={value}" for name, value in rows.items())]) == Costs()
     assert set(rows) == set(Costs._fields)
