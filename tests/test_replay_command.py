@@ -370,7 +370,7 @@ def test_compare_prints_a_row_a_switch(capture, call):
     status, out, _ = call("-r", capture, "--compare")
     assert status == 0
     table = out[out.index("one switch") :]
-    assert max(map(len, out.splitlines())) <= 100
+    assert max(map(len, out.splitlines())) <= 80
     assert "deferral: --gro-flush-timeout 50000 --napi-defer-hard-irqs 2" in table
 
 
