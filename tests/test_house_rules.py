@@ -54,6 +54,17 @@ def test_imports_point_down_only(path):
         assert other is None or other >= floor, f"{module_name(path)} imports {name}, which is above it"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_numba_is_imported_by_jit_first(path):
+    """Else it has read its environment before the private cache is chosen, and caches beside the sources."""
+    if path.name == "jit.py":
+        return
+    for node in TREES[path].body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert not any(str(name).split(".")[0] == "numba" for name in names), f"line {node.lineno}"
+
+
 def test_every_module_is_in_a_room():
     doors = {"pktpath", "pktpath.__main__"}
     homeless = [module_name(path) for path in MODULES if room_of(module_name(path)) is None]

@@ -8,7 +8,6 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from pktpath.jit import JIT_DISABLED, inlined, kernel
@@ -41,6 +40,8 @@ if JIT_DISABLED:
         return time.monotonic_ns()
 
 else:
+    from numba import types
+
     _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 
     @kernel

@@ -112,6 +112,8 @@ def _leave(batch, out, table, slot, why, rules):
     table.counts[np.uint64(reason)] += 1
     if parked > 0:
         free_parked(table, held.parked, parked)
+    held.count = 0
+    held.extent = NO_EXTENT
     left = table.free[SLOTS]
     table.free_slots[np.uint64(left)] = slot
     table.free[SLOTS] = left + 1

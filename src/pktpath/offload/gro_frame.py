@@ -8,7 +8,7 @@ from pktpath.offload.gro_admit import CANDIDATE, GRO, NOT_HARMLESS, PASSES, admi
 from pktpath.offload.gro_complete import complete, deliver
 from pktpath.offload.gro_match import continues, network_difference, tcp_difference, tcp_finality
 from pktpath.offload.gro_merge import append, hold, own_headers, rejoin
-from pktpath.offload.gro_table import HELD, NOBODY, OLDEST, find
+from pktpath.offload.gro_table import HELD, HINT_SHIFT, NOBODY, OLDEST, find
 from pktpath.offload.reason import Reason
 from pktpath.wire import ethernet, tcp, udp
 from pktpath.wire.load import load16, store16
@@ -35,25 +35,30 @@ def receive_frames(batch, first, last, out, table, rules, features, trust_partia
     end = np.uint64(last)
     while i < end:
         if features & GRO:
-            i = _continue_trains(batch, i, end, table.buckets, table.bucket_mask, table.slots)
+            i = _continue_trains(batch, i, end, table)
         if i < end:
             _receive_frame(batch, i, out, table, rules, features, trust_partial)
             i += np.uint64(1)
 
 
 @inlined
-def _continue_trains(batch, i, end, buckets, bucket_mask, slots):
+def _continue_trains(batch, i, end, table):
     """Append frames from `i` on to those held as long as each one continues one; return the first that does not, or `end`.
 
     A small loop of its own, so that all it needs stays in registers.
     """
     mem = batch.pool.mem
+    slots = table.slots
+    hinted = len(table.hints) > 0
+    places = table.hints if hinted else table.buckets
+    shift = HINT_SHIFT if hinted else 0
+    mask = len(places) - 1
     while i < end:
         frame = batch.frames[i]
-        youngest = buckets[np.uint64(np.int64(frame.hash) & bucket_mask)]
-        if youngest < 0:
+        slot = places[np.uint64(np.int64(frame.hash) >> shift & mask)]
+        if slot < 0:
             break
-        held = slots[np.uint64(youngest)]
+        held = slots[np.uint64(slot)]
         payload = np.int64(frame.payload_len)
         if held.room <= payload or not continues(frame, held, mem):
             break
@@ -84,7 +89,7 @@ def _receive_frame(batch, i, out, table, rules, features, trust_partial):
     bucket = key & table.bucket_mask
     group = bucket & table.group_mask
     if verdict != PASSES:
-        slot = find(table.buckets, table.slots, mem, at, key, layout, bucket, network_offset, transport)
+        slot = find(table.buckets, table.hints, table.slots, mem, at, key, layout, bucket, network_offset, transport)
     held = table.slots[max(slot, 0)]
     payload = np.int64(batch.frames[i].payload_len)
     payload_offset = np.int64(batch.frames[i].payload_offset)

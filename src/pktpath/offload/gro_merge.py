@@ -9,7 +9,7 @@ import numpy as np
 
 from pktpath.jit import inlined
 from pktpath.offload.gro_match import short_way
-from pktpath.offload.gro_table import NO_EXTENT, SLOTS, link_slot
+from pktpath.offload.gro_table import NO_EXTENT, SLOTS, hint_of, link_slot
 from pktpath.offload.reason import Reason
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for
 from pktpath.wire import ethernet, ipv4, link, tcp
@@ -54,6 +54,8 @@ def hold(batch, i, table, key, layout, bucket, group, reason, rules):
     held.parked_count = 0
     held.reason = reason
     held.age = table.jiffy[0]
+    if len(table.hints) > 0:
+        table.hints[hint_of(table.hints, frame.hash)] = slot
     link_slot(table.buckets, table.groups, table.slots, slot, np.uint64(bucket), np.uint64(group))
 
 

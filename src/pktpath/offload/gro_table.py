@@ -47,7 +47,7 @@ of its headers, from the first merge on in `chunk`; next_seq,
 next_id: sequence number, and IPv4 ID with the fragment word behind it, of the segment that
 continues it; id_step: what next_id goes up by, decided by the second segment; chain: the next older slot
 of its bucket; mss: payload of each segment but the last; limit: all payload must be less; room: what is
-left of that; count: segments so far; parked, parked_last, parked_count: those of earlier calls;
+left of that; count: segments so far, 0 of a free slot; parked, parked_last, parked_count: those of earlier calls;
 first, last: those of this one, last is NOBODY where there are none; payload_sum: not folded,
 negative where unknown; reason: why it did not merge itself; older, younger: in its group; age: the
 jiffy in which it was first held.
@@ -57,6 +57,7 @@ OLDEST, YOUNGEST, HELD = 0, 1, 2
 SLOTS, PARKED = 0, 1
 """Index into `GroTable.free`."""
 NOBODY = -1
+_HINTS, HINT_SHIFT = 256, 8
 NO_EXTENT = -1
 
 UNLIMITED = 0
@@ -72,6 +73,10 @@ class GroTable(NamedTuple):
     """(frames,) records of type SLOT."""
     buckets: NDArray[np.int64]
     """(buckets,) youngest slot of each chain, or NOBODY."""
+    hints: NDArray[np.int64]
+    """(a power of two,) slot that a flow was last found in, by other bits of its hash: a guess, so that a long chain is
+    not walked for each frame. A card's queue is chosen by the bits that choose the bucket: of eight queues each has one chain.
+    Of no length in an unlimited table, whose chains are short."""
     groups: NDArray[np.int64]
     """(groups, 3) oldest slot, youngest slot, number of slots."""
     free_slots: NDArray[np.uint32]
@@ -118,6 +123,7 @@ def make_gro_table(*, buckets: int = KERNEL_BUCKETS, depth: int = KERNEL_BUCKET_
         parked=make_batch(make_pool(header=0), frames, 1),
         slots=np.zeros(slots, SLOT).view(np.recarray),
         buckets=np.full(buckets, NOBODY, np.int64),
+        hints=np.zeros(_HINTS if groups > 1 else 0, np.int64),
         groups=np.full((groups, 3), NOBODY, np.int64),
         free_slots=np.arange(slots, dtype=np.uint32)[::-1].copy(),
         free_parked=np.arange(frames, dtype=np.uint32)[::-1].copy(),
@@ -152,6 +158,7 @@ def gro_of(tables, number):
         batch_of(tables.parked, number),
         tables.slots[number],
         tables.buckets[number],
+        tables.hints[number],
         tables.groups[number],
         tables.free_slots[number],
         tables.free_parked[number],
@@ -166,7 +173,13 @@ def gro_of(tables, number):
 
 
 @inlined
-def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport_offset):
+def hint_of(hints, flow_hash):
+    """Return the index of a flow's hint; unsigned."""
+    return np.uint64(np.int64(flow_hash) >> HINT_SHIFT & (len(hints) - 1))
+
+
+@inlined
+def find(buckets, hints, slots, mem, at, key, layout, bucket, network_offset, transport_offset):
     """Return the held frame of the same flow as the one at `at`, or NOBODY.
 
     The same flow is the same hash, port, VLAN tag, link header, addresses, protocol and ports; for
@@ -174,9 +187,24 @@ def find(buckets, slots, mem, at, key, layout, bucket, network_offset, transport
     the frame and where its headers lie (`gro_list_prepare` and the receive functions below it).
     """
     slot = buckets[np.uint64(bucket)]
+    if slot < 0:
+        return slot
+    hint = hint_of(hints, key & 0xFFFFFFFF)
+    if len(hints) > 0:
+        guess = hints[hint]
+        held = slots[np.uint64(guess)]
+        if (
+            held.count > 0
+            and held.key == key
+            and held.layout == layout
+            and _same_flow(mem, at, held.at, network_offset, transport_offset)
+        ):
+            return guess
     while slot >= 0:
         held = slots[np.uint64(slot)]
         if held.key == key and held.layout == layout and _same_flow(mem, at, held.at, network_offset, transport_offset):
+            if len(hints) > 0:
+                hints[hint] = slot
             return slot
         slot = np.int64(held.chain)
     return slot
