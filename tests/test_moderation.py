@@ -24,8 +24,8 @@ from pktpath.nic.moderation import (
 from pktpath.nic.settings import NicSettings
 from pktpath.path.replay_types import ReplayOptions
 from support.craft import Packet
-from support.naive_moderation import NaiveDim, NaiveLine, Sample
 from support.naive_moderation import PROFILES as DIM_PROFILES
+from support.naive_moderation import NaiveDim, NaiveLine, Sample
 from support.replay_runs import replay
 
 NO = None
@@ -220,7 +220,9 @@ def profile_under(gap_of, frames):
     seen = []
     stream = [(int(now), data[k % 8]) for k, now in enumerate(times)]
     options = ReplayOptions(settings=NicSettings(queues=1, adaptive_rx=True))
-    run = replay(options, stream, watch=lambda engine: seen.append(int(engine.receiver.card.queues[0].usecs)), pieces=frames // 1000)
+    run = replay(
+        options, stream, watch=lambda engine: seen.append(int(engine.receiver.card.queues[0].usecs)), pieces=frames // 1000
+    )
     return seen, run.report
 
 

@@ -153,9 +153,7 @@ def full_polls(hz: int, gap: int = 100) -> dict[int, int]:
     stream += [(10**10 + 1 + gap * k, Packet(payload=bytes(10), seq=100 + 10 * k).frame()) for k in range(24)]
     stream.insert(0, (0, Packet(payload=b"y", sport=9).frame()))
     free = Costs(*[0] * 9)
-    options = ReplayOptions(
-        settings=NicSettings(queues=1, rx_usecs=50), costs=free, limits=Limits(hz=hz), weight=12
-    )
+    options = ReplayOptions(settings=NicSettings(queues=1, rx_usecs=50), costs=free, limits=Limits(hz=hz), weight=12)
     sizes: dict[int, int] = {}
     for _, _, segments in replay(options, stream).delivered[1:]:
         sizes[segments] = sizes.get(segments, 0) + 1

@@ -51,7 +51,9 @@ def test_rps_spreads():
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.sampled_from(("frame", "frame", "work", "move")), st.integers(0, 3), st.integers(0, 2)), max_size=80))
+@given(
+    st.lists(st.tuples(st.sampled_from(("frame", "frame", "work", "move")), st.integers(0, 3), st.integers(0, 2)), max_size=80)
+)
 def test_rfs_follows_the_reader_and_keeps_flows_in_order(steps):
     """Four flows, three CPUs, readers that move: a flow is never on two CPUs at once, and follows as soon as it may."""
     cpus, room = 3, 5

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from pktpath.batch import FRAMES, Batch
+from pktpath.batch import Batch
 from pktpath.features import PORT_FEATURES, Feature
 from pktpath.nic.host_types import Costs, Limits
 from pktpath.nic.settings import NicSettings
@@ -73,7 +73,9 @@ def option_sets(**fixed: Any) -> st.SearchStrategy[ReplayOptions]:
     deferral = st.sampled_from(((0, 0), (0, 0), (20_000, 0), (3_000_000, 0), (10_000, 2), (9_000_000, 1), (0, 3)))
     moderation = st.sampled_from(((0, 0), (0, 0), (0, 1), (10, 0), (50, 4), (0, 3), (3, 1), (100, 32)))
 
-    def settings_of(off: Feature, queues: int, ring: int, wait: tuple[int, int], again: tuple[int, int], adaptive: bool, threaded):
+    def settings_of(
+        off: Feature, queues: int, ring: int, wait: tuple[int, int], again: tuple[int, int], adaptive: bool, threaded
+    ):
         active = PORT_FEATURES.active ^ off
         return NicSettings(
             features=PORT_FEATURES._replace(active=active), queues=queues, rx_ring=ring,
@@ -130,9 +132,7 @@ def replay(
     in_rings = Counter(
         int(engine.receiver.card.rings.slots[queue, slot % options.settings.rx_ring].head_chunk)
         for queue in range(options.settings.queues)
-        for slot in range(
-            int(engine.receiver.card.rings.consumed[queue]), int(engine.receiver.card.rings.produced[queue])
-        )
+        for slot in range(int(engine.receiver.card.rings.consumed[queue]), int(engine.receiver.card.rings.produced[queue]))
     )
     assert (free - pool.free_count).sum() == len(in_rings), "chunks that nobody gave back"
     assert pool.refs[list(in_rings)].sum() == len(in_rings) == pool.refs.sum()
