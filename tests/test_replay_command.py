@@ -344,7 +344,7 @@ def test_each_row_is_what_its_flags_give(done_of):
         assert (row["polls"], row["stack_frames"]) == (done["polls"], done["stack_frames"])
         assert (row["delivered"], row["drops"]) == (done["stack_segments"], sum(done["drops"].values()))
         assert row["cpu_seconds"] == sum(done["seconds_by_stage"].values())
-        assert row["ratio"] == row["cpu_seconds"] / rows[0]["cpu_seconds"]
+        assert row["ratio"] == row["cpu_seconds"] / row["delivered"] / (rows[0]["cpu_seconds"] / rows[0]["delivered"])
     assert rows[1]["stack_frames"] > rows[0]["stack_frames"]
     assert rows[6]["wait_p99_us"] > rows[0]["wait_p99_us"] > 0
 

@@ -173,8 +173,8 @@ def print_compared(rows: "list[Compared]") -> None:
         for row in rows
     ]
     print_table(header, [cells[0], [], *cells[1:]])
-    click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs; ratio:")
-    click.echo("of CPU to the first row; p99: what 99 of 100 frames wait between card and stack")
+    click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs; ratio: of CPU")
+    click.echo("for a delivered frame to the first row; p99: what 99 of 100 frames wait between card and stack")
     words = dict.fromkeys((row.name, row.flags) for row in rows if row.flags and not row.flags.startswith("-K"))
     for name, flags in words:
         click.echo(f"  {name}: {flags}")

@@ -40,7 +40,8 @@ class Compared:
     drops: int
     cpu_seconds: float
     ratio: float | None
-    """CPU seconds as a multiple of the base's; None where the base needs none."""
+    """CPU seconds for a wire frame that the stack saw, as a multiple of the base's: who drops works less, but for less.
+    None where either saw none, or the base works for nothing."""
     busiest_cpu: float
     wait_p99_us: float
     """Microseconds between card and stack that 99 of 100 frames waited at the most."""
@@ -131,7 +132,7 @@ def compare(
 
 def _row(name: str, flags: str, done: Replayed, base: Replayed) -> Compared:
     seconds = sum(done.seconds_by_stage.values())
-    before = sum(base.seconds_by_stage.values())
+    mine, before = (_seconds_a_frame(run) for run in (done, base))
     return Compared(
         name=name,
         flags=flags,
@@ -141,7 +142,11 @@ def _row(name: str, flags: str, done: Replayed, base: Replayed) -> Compared:
         delivered=done.stack_segments,
         drops=sum(done.drops.values()),
         cpu_seconds=seconds,
-        ratio=seconds / before if before else None,
+        ratio=mine / before if mine is not None and before else None,
         busiest_cpu=done.busiest_cpu,
         wait_p99_us=done.wait_us["p99"],
     )
+
+
+def _seconds_a_frame(done: Replayed) -> float | None:
+    return sum(done.seconds_by_stage.values()) / done.stack_segments if done.stack_segments else None
