@@ -1,7 +1,10 @@
 """The words and sums by which a replay is shown, in text and in a page."""
 
 from collections.abc import Mapping
+from math import gcd
 from typing import TYPE_CHECKING
+
+from pktpath.offload.rules import KERNEL_BUCKET_DEPTH, KERNEL_BUCKETS
 
 if TYPE_CHECKING:
     from pktpath.path.replay_types import QueueReport, Replayed, ReplayOptions
@@ -25,6 +28,8 @@ DROPS = {
 """Each place where a frame may be dropped: why, and the counter of a real host that tells it."""
 FEATURES = {"gro": "rx-gro", "lro": "rx-lro", "rx-checksum": "rx-checksum"}
 _EDGES = (0, 1, 2, 4, 8, 16, 32, 64)
+_EVICTED = 0.1
+"""Share of the frames from which on evictions are worth a word."""
 _ONE_EACH = 0.9
 _LIVELOCK = 0.1
 _NO_TIME_LEFT = 0.95
@@ -129,6 +134,13 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     if busy and uneven >= _UNEVEN:
         found.append(
             f"{len(busy)} of {len(done.queues)} queues have frames, the fullest {uneven:.1f} times the mean: pktpath rss says why"
+        )
+    buckets = KERNEL_BUCKETS // gcd(len(done.queues), KERNEL_BUCKETS)
+    if buckets < KERNEL_BUCKETS and done.reasons.get("evicted", 0) >= _EVICTED * done.frames:
+        found.append(
+            f"{count_of(done.reasons['evicted'], 'frame')} evicted: the low bits of the hash choose queue and GRO bucket, so that of "
+            f"{len(done.queues)} queues each has room for {buckets * KERNEL_BUCKET_DEPTH} flows; an odd number of queues has 64 "
+            "(docs/rss.md)"
         )
     if done.waiting:
         found.append(f"{count_of(done.waiting, 'frame')} still in the rings at the end: no interrupt told of them")
