@@ -21,9 +21,9 @@ def test_a_backlog_is_a_queue_with_an_end(steps, room):
     for put, cpu, octets in steps:
         if put:
             fits = len(expected[cpu]) < room
-            assert enqueue_to_backlog(backlog, cpu, octets, octets % 7) == fits
+            assert enqueue_to_backlog(backlog, cpu, octets, octets % 7, octets % 11) == fits
             if fits:
-                expected[cpu].append((octets, octets % 7))
+                expected[cpu].append((octets, octets % 7, octets % 11))
             else:
                 dropped[cpu] += 1
         elif expected[cpu]:

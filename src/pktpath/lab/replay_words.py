@@ -138,9 +138,9 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     buckets = KERNEL_BUCKETS // gcd(len(done.queues), KERNEL_BUCKETS)
     if buckets < KERNEL_BUCKETS and done.reasons.get("evicted", 0) >= _EVICTED * done.frames:
         found.append(
-            f"{count_of(done.reasons['evicted'], 'frame')} evicted: the low bits of the hash choose queue and GRO bucket, so that of "
-            f"{len(done.queues)} queues each has room for {buckets * KERNEL_BUCKET_DEPTH} flows; an odd number of queues has 64 "
-            "(docs/rss.md)"
+            f"{count_of(done.reasons['evicted'], 'frame')} evicted: the low bits of the hash choose queue and GRO bucket, so "
+            f"of {len(done.queues)} queues each has room for {buckets * KERNEL_BUCKET_DEPTH} flows; an odd number of queues has "
+            "64 (docs/rss.md)"
         )
     if done.waiting:
         found.append(f"{count_of(done.waiting, 'frame')} still in the rings at the end: no interrupt told of them")
