@@ -83,7 +83,7 @@ def test_rfs_follows_the_reader_and_keeps_flows_in_order(steps):
                 assert waits == {target}, "moved while frames of it wait"
             elif at[flow] is None:
                 assert target == reader[flow]
-            if enqueue_to_backlog(backlog, target, 60, 1):
+            if enqueue_to_backlog(backlog, target, 60, 1, 0):
                 queued[target].append((flow, sent[flow]))
                 sent[flow] += 1
             at[flow] = target
@@ -98,13 +98,13 @@ def test_rfs_moves_a_flow_when_nothing_of_it_waits():
     backlog = make_backlog(2, 10, rfs_flows=8)
     value = 1 << 16 | 3
     assert rps_cpu(backlog, value) == 1
-    enqueue_to_backlog(backlog, 1, 60, 1)
+    enqueue_to_backlog(backlog, 1, 60, 1, 0)
     backlog.flow_cpu[3] = 0
     assert rps_cpu(backlog, value) == 1
-    enqueue_to_backlog(backlog, 1, 60, 1)
+    enqueue_to_backlog(backlog, 1, 60, 1, 0)
     backlog_take(backlog, 1)
     assert rps_cpu(backlog, value) == 1
-    enqueue_to_backlog(backlog, 1, 60, 1)
+    enqueue_to_backlog(backlog, 1, 60, 1, 0)
     backlog_take(backlog, 1)
     backlog_take(backlog, 1)
     assert rps_cpu(backlog, value) == 0
