@@ -16,12 +16,12 @@ PAYLOAD = 1448
 """What an MTU of 1500 leaves to TCP with timestamps."""
 
 
-def burst(flows: int, count: int, *, header: int) -> Batch:
+def burst(flows: int, count: int, *, header: int, train: int = 1) -> Batch:
     """Return `count` full frames of `flows` flows that take turns: all in sequence, one clock, verified by hardware.
 
-    `header` is how many header chunks the pool has.
+    `header` is how many header chunks the pool has, `train` how many frames of a flow follow each other.
     """
-    plan = bulk(flows, count)
+    plan = bulk(flows, count, train=train)
     batch = frames(plan._replace(flags=np.full(count, tcp.ACK), stamp=np.zeros(count, np.int64)), header=header)
     batch.ip_summed[:count] = CHECKSUM_UNNECESSARY
     flow_hash(batch, 0, count)
