@@ -276,7 +276,7 @@ class NapiMachine(RuleBasedStateMachine):
             assert found == [this.softirq, this.threads, this.rest, this.repoll]
             state = self.softnet[cpu]
             assert (state.in_round, state.time_squeeze, state.rounds) == (this.in_round, this.squeezed, this.rounds)
-            everywhere += sum(found, [])
+            everywhere += [number for members_ in found for number in members_]
         assert len(set(everywhere)) == len(everywhere), "on two lists"
         assert sorted(everywhere) == [queue for queue in range(QUEUES) if self.napis[queue].on_list]
 

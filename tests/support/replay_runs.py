@@ -141,7 +141,7 @@ def replay(
 
 def _told(engine: Replay, report: Replayed, delivered: list[tuple[bytes, int, int]]) -> dict[str, Any]:
     host = engine.receiver.host
-    stages = [{name: int(round(value * 1e9)) for name, value in cpu.seconds.items()} for cpu in report.cpus]
+    stages = [{name: round(value * 1e9) for name, value in cpu.seconds.items()} for cpu in report.cpus]
     names = ("frames", "bytes", "dropped", "interrupts", "timers", "polls", "empty_polls", "full_polls", "busy_polls", "waiting")
     cpus = ("processed", "dropped", "time_squeeze", "received_rps", "rounds")
     return {
@@ -149,13 +149,13 @@ def _told(engine: Replay, report: Replayed, delivered: list[tuple[bytes, int, in
         "queues": [{name: getattr(queue, name) for name in names} for queue in report.queues],
         "cpus": [{name: getattr(cpu, name) for name in cpus} for cpu in report.cpus],
         "stages": stages,
-        "end": int(round(report.seconds * 1e9)),
+        "end": round(report.seconds * 1e9),
         "drops": report.drops,
         "stack": (report.stack_frames, report.stack_segments, report.waiting, report.merged),
         "poll_sizes": report.poll_sizes,
         "reasons": report.reasons,
         "waits": {int(bucket): int(host.waits[bucket]) for bucket in np.flatnonzero(host.waits)},
-        "timeline": {name: [count for count in row] for name, row in report.timeline.items()},
+        "timeline": {name: list(row) for name, row in report.timeline.items()},
         "width": int(host.timeline.width[0]),
         "taken": [int(count) for count in engine.receiver.card.counts[:, 2]],
     }
