@@ -144,7 +144,7 @@ def run_samples(samples):
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from((0, 999, 64_000, 500_000, 1_000_000)),
+            st.sampled_from((0, 999, 64_000, 500_000, 1_000_000, 180_000_000)),
             st.integers(1, 40),
             st.sampled_from((60, 66, 67, 500, 1500)),
             st.sampled_from((1, 63, 64, 64, 64, 70)),
@@ -173,6 +173,14 @@ def test_the_search_is_that_of_the_twin_for_long():
         seen.add(("profile", int(queue.profile)))
     assert {ON_TOP, TIRED} & seen
     assert len(seen) > 5
+
+
+def test_rates_are_rounded_up():
+    """Two bytes in two milliseconds are one a millisecond; three are two, which is better."""
+    queue = make_queues(1, adaptive=True)[0]
+    queue.events = 64
+    adapt(queue, 2_000_000, 1, 3)
+    assert (queue.bytes_rate, queue.frames_rate, queue.events_rate) == (2, 1, 32)
 
 
 def test_a_sample_is_64_interrupts():

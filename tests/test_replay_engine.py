@@ -39,6 +39,16 @@ def test_the_engine_is_its_twin_in_each_way_to_receive(name):
     assert differences(SMOKE[name], stream) == []
 
 
+@pytest.mark.parametrize("frames", [0, 30, 70])
+def test_the_handler_before_napi_leaves_what_is_more_than_64(frames):
+    """150 frames at once: the rest asks for an interrupt of its own, moderated as any."""
+    card = NicSettings(queues=1, rx_ring=256, rx_usecs=50, rx_frames=frames)
+    stream = [(0, Packet(payload=b"x", seq=k).frame()) for k in range(150)]
+    options = ReplayOptions(settings=card, netif_rx=True)
+    assert differences(options, stream) == []
+    assert replay(options, stream).report.interrupts >= 3
+
+
 def test_a_twin_that_costs_other_time_is_seen():
     """The comparison can fail: one nanosecond more in one cost shows."""
     stream = traffic(random.Random(5), 40)

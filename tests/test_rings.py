@@ -85,7 +85,7 @@ def test_lists_of_instances(steps):
             splice(lists, which, napis, lists, other % 3)
             expected[which] += expected[other % 3]
             expected[other % 3] = []
-        assert sorted(number for numbers in expected for number in numbers) == np.flatnonzero(napis.on_list).tolist()
+        assert sorted(number for each in expected for number in each) == np.flatnonzero(napis.on_list).tolist()
     for which in range(3):
         while expected[which]:
             assert pop(lists, which, napis) == expected[which].pop(0)
