@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pktpath.features import PORT_FEATURES, Feature
 from pktpath.jit import JIT_DISABLED
-from pktpath.nic.counters import BINS, WAITS, bucket_start, make_timeline, note, wait_bucket
+from pktpath.nic.counters import BINS, WAITS, QueueCount, bucket_start, make_timeline, note, wait_bucket
 from pktpath.nic.host_types import Costs, Limits
 from pktpath.nic.settings import NicSettings
 from pktpath.offload.gro_table import HELD
@@ -83,7 +83,7 @@ def test_every_frame_is_delivered_or_counted_in_one_place(options, lro, seed, co
         assert card.rx_usecs == 0
         assert card.rx_frames > 1, "frames wait, and no interrupt ever comes"
         assert not card.adaptive_rx
-    for queue, counts in zip(report.queues, run.replay.receiver.card.counts[:, 2], strict=True):
+    for queue, counts in zip(report.queues, run.replay.receiver.card.counts[:, QueueCount.TAKEN], strict=True):
         assert queue.frames == queue.dropped + queue.no_buffer + queue.waiting + counts
         assert queue.polls >= queue.full_polls + queue.empty_polls
 
@@ -190,11 +190,11 @@ def test_buckets_of_waiting_times(value):
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 4), st.integers(1, 9)), max_size=60))
 def test_timelines(events):
-    timeline = make_timeline(10)
+    timeline = make_timeline(recording=True, width=3)
     for now, event, count in events:
         note(timeline, event, now, count)
-    width = int(timeline.width[0])
-    assert width == 10 or max(now for now, _, _ in events) // (width // 2) >= BINS
+    width = 1 << int(timeline.width[0])
+    assert width == 8 or max(now for now, _, _ in events) // (width // 2) >= BINS
     expected = np.zeros_like(timeline.bins)
     for now, event, count in events:
         expected[now // width, event] += count

@@ -52,7 +52,7 @@ class NaiveCore:
     taken: int = 0
     ipi: bool = False
     fed_at: int = 0
-    backlog: deque[tuple[int, int]] = field(default_factory=deque)
+    backlog: deque[tuple[int, int, int]] = field(default_factory=deque)
     put: int = 0
     gone: int = 0
     stages: Counter[str] = field(default_factory=Counter)
@@ -132,6 +132,8 @@ class NaiveReplay:
                 return
             else:
                 core = self.cores[cpu]
+                if any(self.host.napis[number].busy for number in self._mine(cpu)):
+                    core.stages["spin"] += max(when - core.hand, 0)
                 core.hand = max(core.hand, when)
                 self._step(cpu, core)
                 core.wake = self._next_step(cpu, core)
@@ -142,7 +144,6 @@ class NaiveReplay:
         wire = self.frames[number]
         queue = self.queues[wire.queue]
         queue.counts["frames"] += 1
-        queue.counts["bytes"] += len(wire.data)
         self._note("arrived", wire.time)
         if len(queue.ring) == self.options.settings.rx_ring:
             queue.counts["dropped"] += 1
@@ -241,7 +242,8 @@ class NaiveReplay:
         for _ in range(count):
             wire = self.frames[queue.ring.popleft()]
             queue.counts["taken"] += 1
-            if self._to_backlog(cpu, cpu, len(wire.data), 1):
+            queue.counts["bytes"] += len(wire.data)
+            if self._to_backlog(cpu, cpu, len(wire.data), 1, wire.time):
                 self._work(core, "irq", irq)
                 self._work(core, "driver", self.costs.frame)
                 self.delivered.append((wire.data, wire.time, 1))
@@ -283,6 +285,7 @@ class NaiveReplay:
                 core.taken += 1
                 core.fed_at = core.hand
                 queue.counts["taken"] += 1
+                queue.counts["bytes"] += len(self.frames[group[-1]].data)
                 self._work(core, "driver", self.costs.frame)
                 if self.gro:
                     self._work(core, "offload", self.costs.gro)
@@ -317,7 +320,7 @@ class NaiveReplay:
         assert flushed == ("old" if timeout else "all")
         if unmask:
             queue.line.unmask(core.hand, len(queue.ring))
-        queue.line.adapt(core.hand, queue.counts["frames"], queue.counts["bytes"])
+        queue.line.adapt(core.hand, queue.counts["taken"], queue.counts["bytes"])
 
     def _will_wait(self, number: int, work: int, held: bool) -> bool:
         napi = self.host.napis[number]
@@ -346,16 +349,17 @@ class NaiveReplay:
             self.delivered.append((frame.data, first.time, frame.segs))
         # The stack has them one after the other, when GRO is done with all.
         for frame in out:
-            self.waits.append((core.hand - self.frames[frame.origins[0]].time, frame.segs))
-            target = self._steer(self.frames[frame.origins[0]].hash)
+            first = self.frames[frame.origins[0]]
+            target = self._steer(first.hash)
             if target is None:
-                self._to_stack(core, len(frame.data), frame.segs)
+                self._to_stack(core, len(frame.data), frame.segs, first.time)
             else:
-                self._to_backlog(cpu, target, len(frame.data), frame.segs)
+                self._to_backlog(cpu, target, len(frame.data), frame.segs, first.time)
 
     # The stack, and the backlogs before it.
 
-    def _to_stack(self, core: NaiveCore, octets: int, segments: int) -> None:
+    def _to_stack(self, core: NaiveCore, octets: int, segments: int, arrived: int) -> None:
+        self.waits.append((core.hand - arrived, segments))
         self._work(core, "stack", self.costs.stack + octets * self.costs.byte // 1000)
         core.counts["processed"] += 1
         core.counts["segments"] += segments
@@ -372,14 +376,14 @@ class NaiveReplay:
             return value * cpus // 2**32
         return None
 
-    def _to_backlog(self, cpu: int, target: int, octets: int, segments: int) -> bool:
+    def _to_backlog(self, cpu: int, target: int, octets: int, segments: int, arrived: int) -> bool:
         core, there = self.cores[cpu], self.cores[target]
         if len(there.backlog) == self.limits.max_backlog:
             there.counts["dropped"] += 1
             there.counts["lost"] += segments
             self._note("dropped", core.hand, segments)
             return False
-        there.backlog.append((octets, segments))
+        there.backlog.append((octets, segments, arrived))
         there.put += 1
         number = len(self.queues) + target
         if not self.host.napis[number].scheduled:
@@ -393,10 +397,10 @@ class NaiveReplay:
     def _poll_backlog(self, cpu: int, core: NaiveCore, number: int) -> Iterator[None]:
         while True:
             if core.backlog:
-                octets, segments = core.backlog.popleft()
+                octets, segments, arrived = core.backlog.popleft()
                 core.gone += 1
                 core.taken += 1
-                self._to_stack(core, octets, segments)
+                self._to_stack(core, octets, segments, arrived)
             full = core.taken == self.host.napis[number].weight
             if full or not core.backlog:
                 break

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pktpath.batch import Batch
 from pktpath.features import PORT_FEATURES, Feature
+from pktpath.nic.counters import QueueCount
 from pktpath.nic.host_types import Costs, Limits
 from pktpath.nic.settings import NicSettings
 from pktpath.path.replay import Replay, steer
@@ -156,8 +157,8 @@ def _told(engine: Replay, report: Replayed, delivered: list[tuple[bytes, int, in
         "reasons": report.reasons,
         "waits": {int(bucket): int(host.waits[bucket]) for bucket in np.flatnonzero(host.waits)},
         "timeline": {name: list(row) for name, row in report.timeline.items()},
-        "width": int(host.timeline.width[0]),
-        "taken": [int(count) for count in engine.receiver.card.counts[:, 2]],
+        "width": 1 << int(host.timeline.width[0]),
+        "taken": [int(count) for count in engine.receiver.card.counts[:, QueueCount.TAKEN]],
     }
 
 
@@ -166,7 +167,7 @@ def steered(options: ReplayOptions, stream: Stream) -> list[Wire]:
     batch = batch_of_stream(stream)
     engine = Replay(options)
     queues = np.zeros(max(len(stream), 1), np.int64)
-    steer(batch, len(stream), engine._rss, queues, engine._keeps_hash)
+    steer(batch, 0, len(stream), engine._rss, queues, engine._keeps_hash)
     wires = []
     newest = stream[0][0] if stream else 0
     for i, (when, data) in enumerate(stream):
@@ -182,7 +183,7 @@ def twin(options: ReplayOptions, stream: Stream) -> dict[str, Any]:
     wires = steered(options, stream)
     naive.run(wires)
     end = max([core.hand for core in naive.cores] + [wire.time for wire in wires[-1:]])
-    width = 1000
+    width = 1024
     while max((now for _, now, _ in naive.events), default=0) // width >= 480:
         width *= 2
     bins = min(end // width + 1, 480)

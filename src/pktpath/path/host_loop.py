@@ -77,7 +77,7 @@ def run(r, batch, first, last, queue_of_frame, finish):
         else:
             if stack_is_full(r):
                 return i, STACK_FULL
-            _wait_until(r.host, cpu, wake[cpu])
+            _wait_until(r, cpu, wake[cpu])
             # Here and not further down: what is deep inside is compiled again on each floor above it.
             goes_up = _cpu_step(r, cpu)
             while goes_up:
@@ -122,10 +122,18 @@ def _wake_at(host, queue, when):
 
 
 @inlined
-def _wait_until(host, cpu, when):
-    """Let time pass on a CPU that has nothing to do."""
-    if not host.clock.wall and host.clock.hands[cpu] < when:
-        host.clock.hands[cpu] = when
+def _wait_until(r, cpu, when):
+    """Let time pass on a CPU that has nothing to do, or whose reader polls in vain."""
+    host = r.host
+    gap = when - host.clock.hands[cpu]
+    if host.clock.wall or gap <= 0:
+        return
+    host.clock.hands[cpu] = when
+    if r.switches.busy_poll > 0:
+        for queue in range(cpu, len(r.card.queues), len(host.wake)):
+            if host.napis[queue].state & IN_BUSY_POLL:
+                host.times[cpu, _SPIN] += gap
+                break
 
 
 @inlined
