@@ -354,12 +354,14 @@ def test_a_switch_that_is_on_is_compared_with_off():
         queues=1, adaptive_rx=True, rx_usecs=30, rx_frames=9, gro_flush_timeout=1, napi_defer_hard_irqs=1, threaded=True,
         features=request(NicSettings().features, {"gro": False, "lro": True, "rx": False}),
     )  # fmt: skip
-    base = ReplayOptions(settings=card, netif_rx=True, busy_poll=1, rps=True)
+    base = ReplayOptions(settings=card, busy_poll=1, rps=True)
     names = [other.name for other in alternatives(base)]
     assert names == [
         "gro on", "lro off", "rx-checksum on", "8 queues", "adaptive-rx off", "rx-usecs 50", "no deferral", "not threaded",
-        "no busy poll", "no rps", "napi",
+        "no busy poll", "no rps", "netif_rx",
     ]  # fmt: skip
+    before_napi = [other.name for other in alternatives(replace(base, netif_rx=True))]
+    assert before_napi == ["rx-checksum on", "8 queues", "adaptive-rx off", "rx-usecs 50", "no rps", "napi"]
     fixed = ReplayOptions(settings=replace(card, adaptive_rx=False))
     waits = next(other for other in alternatives(fixed) if other.name == "rx-usecs 0")
     assert (waits.options.settings.rx_usecs, waits.options.settings.rx_frames) == (0, 0)

@@ -400,6 +400,8 @@ class NaiveReplay:
                 octets, segments, arrived = core.backlog.popleft()
                 core.gone += 1
                 core.taken += 1
+                if self.options.netif_rx and self.verify:
+                    self._work(core, "offload", octets * self.costs.sum // 1000)
                 self._to_stack(core, octets, segments, arrived)
             full = core.taken == self.host.napis[number].weight
             if full or not core.backlog:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pktpath.errors import BadInput
+from pktpath.features import Feature
 
 if TYPE_CHECKING:
     from pktpath.nic.host_types import Costs
@@ -82,6 +83,10 @@ def remarks(options: "ReplayOptions") -> list[str]:
         found.append("adaptive-rx=on chooses rx-usecs and rx-frames itself: those given have no effect")
     if options.netif_rx and (card.threaded or options.busy_poll or card.gro_flush_timeout):
         found.append("--receive netif_rx polls no queue: --threaded, --busy-poll and --gro-flush-timeout have no effect")
+    elif options.netif_rx and card.features.active & Feature.LRO:
+        found.append("--receive netif_rx is the world before LRO and GRO: neither runs")
+    if (options.rps or options.rfs) and (options.cpus or card.queues) == 1:
+        found.append("one CPU: --rps and --rfs have nobody to steer to")
     return found
 
 

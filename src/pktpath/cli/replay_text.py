@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pktpath.path.replay_types import Replayed, ReplayOptions
 
 _BAR = 24
+_LATE = 0.05
+"""Share of the time that is worth a word when the host needs it after the last arrival."""
 _LABEL = 12
 _WIDTH = 80
 _SHOWN_REASONS = 5
@@ -37,10 +39,12 @@ def print_replay(done: "Replayed", options: "ReplayOptions") -> None:
     """Print what each stage did."""
     _line("card", card_words(options))
     _line("host", host_words(options))
-    _line("wire", f"{count_of(done.frames, 'frame')} in {span(done.seconds)}, {rate(done.frames, done.seconds)}")
+    _line("wire", f"{count_of(done.frames, 'frame')} in {span(done.wire_seconds)}, {rate(done.frames, done.wire_seconds)}")
+    late = done.seconds - done.wire_seconds
+    drained = f"; the host is done {span(late)} after the last" if late > _LATE * done.seconds and done.frames else ""
     bits = f", {scaled(done.bytes * 8 / done.seconds, 'bit/s')}" if done.seconds else ""
     taken = sum(queue.frames - queue.dropped - queue.no_buffer - queue.waiting for queue in done.queues)
-    _line("taken", f"{count_of(taken, 'frame')} out of the rings, {scaled(done.bytes, 'B')}{bits}")
+    _line("taken", f"{count_of(taken, 'frame')} out of the rings, {scaled(done.bytes, 'B')}{bits}{drained}")
     click.echo("")
     _print_queues(done)
     click.echo("")
@@ -173,8 +177,11 @@ def print_compared(rows: "list[Compared]") -> None:
         for row in rows
     ]
     print_table(header, [cells[0], [], *cells[1:]])
-    click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs; ratio: of CPU")
-    click.echo("for a delivered frame to the first row; p99: what 99 of 100 frames wait between card and stack")
+    click.echo("interrupts with timers; stack: frames that it sees; CPU: of all CPUs; ratio: CPU")
+    click.echo("for a delivered frame, beside the first row's; p99: what 99 of 100 frames wait")
+    if any(row.lost for row in rows):
+        lost = ", ".join(f"{row.name} {number(row.lost)}" for row in rows if row.lost)
+        click.echo(f"frames that cutting merged ones would not give back: {lost}; else 0")
     words = dict.fromkeys((row.name, row.flags) for row in rows if row.flags and not row.flags.startswith("-K"))
     for name, flags in words:
         click.echo(f"  {name}: {flags}")

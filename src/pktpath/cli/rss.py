@@ -1,5 +1,6 @@
 """`pktpath rss`: which flow of a capture lands on which receive queue, and what a better table or key gives."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ _BAR = 20
 _SHOWN = 10
 """Elephants that are named."""
 _FROM_GOOD = 1.02
+_WORSE = 1.5
 """An imbalance up to here is not worth a change."""
 
 _CAUSES = {
@@ -73,6 +75,9 @@ def rss(
     pktpath rss -r overlay.pcap --queues 16 --inner --json
     """
     card = _card(nic, queues, key, indirection, size, fields, inner=inner)
+    if not re.fullmatch(r"[^\s/;|&<>$`'\"\\]{1,15}", dev):
+        message = f"--dev {dev!r}: a device name has 1 to 15 characters and no blanks, slashes or signs of a shell"
+        raise BadInput(message)
     if top < 0:
         message = f"--top {top}: 0 or more"
         raise BadInput(message)
@@ -230,7 +235,11 @@ def _print_proposals(done: Any) -> None:
         click.echo("the queues are even: nothing to change")
     elif not better:
         click.echo("nothing better was found")
-    shown = [*([] if even else better), *symmetric]
+    # One hash for both directions costs balance; what leaves most queues idle is no proposal.
+    fair = [row for row in symmetric if (row["imbalance"][done.by] or 1) <= _WORSE * (done.imbalance[done.by] or 1)]
+    if len(fair) < len(symmetric):
+        click.echo("the symmetric settings that are left out would leave the queues much less even than they are")
+    shown = [*([] if even else better), *fair]
     for row in shown:
         click.echo(f"{row['name']}:\n  {row['command']}")
     if shown:

@@ -182,7 +182,8 @@ def _timeline(done: "Replayed") -> list[Row]:
         values = done.timeline[event]
         total, peak = sum(values), max(values, default=0)
         if total or event != "dropped":
-            text = f"{rate(total, done.seconds)} on average, {rate(peak, done.interval)} at the most"
+            seconds = done.wire_seconds if event == "arrived" else done.seconds
+            text = f"{rate(total, seconds)} on average, {rate(peak, done.interval)} at the most"
             rows.append(Row(name, steps(values, most, event, () if event == "arrived" else arrived), text))
     return rows
 

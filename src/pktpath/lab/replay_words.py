@@ -136,7 +136,7 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
             f"{len(busy)} of {len(done.queues)} queues have frames, the fullest {uneven:.1f} times the mean: pktpath rss says why"
         )
     buckets = KERNEL_BUCKETS // gcd(len(done.queues), KERNEL_BUCKETS)
-    if buckets < KERNEL_BUCKETS and done.reasons.get("evicted", 0) >= _EVICTED * done.frames:
+    if buckets < KERNEL_BUCKETS and done.reasons.get("evicted", 0) > _EVICTED * done.frames:
         found.append(
             f"{count_of(done.reasons['evicted'], 'frame')} evicted: the low bits of the hash choose queue and GRO bucket, so "
             f"of {len(done.queues)} queues each has room for {buckets * KERNEL_BUCKET_DEPTH} flows; an odd number of queues has "

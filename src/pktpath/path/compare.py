@@ -14,6 +14,8 @@ from pktpath.path.replay_types import Replayed, ReplayOptions
 _USECS = 50
 _DEFERRED_POLLS = 2
 _MANY_QUEUES = 8
+_OF_NAPI = ("gro on", "gro off", "lro on", "lro off", "deferral", "threaded", "busy poll")
+"""What makes no difference before NAPI."""
 
 
 class Alternative(NamedTuple):
@@ -43,6 +45,8 @@ class Compared:
     """CPU seconds for a wire frame that the stack saw, as a multiple of the base's: who drops works less, but for less.
     None where either saw none, or the base works for nothing."""
     busiest_cpu: float
+    lost: int
+    """Wire frames that cutting merged ones would not give back."""
     wait_p99_us: float
     """Microseconds between card and stack that 99 of 100 frames waited at the most."""
 
@@ -93,7 +97,7 @@ def alternatives(base: ReplayOptions) -> list[Alternative]:
     host_with("no rps" if base.rps else "rps", _flag("rps", not base.rps), rps=not base.rps)
     receive = "napi" if base.netif_rx else "netif_rx"
     host_with(receive, f"--receive {receive}", netif_rx=not base.netif_rx)
-    return found
+    return [other for other in found if not (base.netif_rx and other.name.removeprefix("no ").removeprefix("not ") in _OF_NAPI)]
 
 
 def _feature(base: ReplayOptions, feature: Feature, name: str, word: str) -> Alternative:
@@ -144,6 +148,7 @@ def _row(name: str, flags: str, done: Replayed, base: Replayed) -> Compared:
         cpu_seconds=seconds,
         ratio=mine / before if mine is not None and before else None,
         busiest_cpu=done.busiest_cpu,
+        lost=done.losses.get("lost", 0),
         wait_p99_us=done.wait_us["p99"],
     )
 

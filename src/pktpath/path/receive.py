@@ -331,6 +331,8 @@ def _backlog_step(r, cpu, number):
     if backlog_length(host.backlog, cpu) > 0:
         octets, segments, arrived = backlog_take(host.backlog, cpu)
         state.taken += 1
+        if r.switches.netif_rx and r.switches.verify:  # with NAPI the poll did
+            _work(host, cpu, _OFFLOAD, octets * host.costs.sum // 1000)
         to_stack(host, cpu, octets, segments, arrived)
     full = state.taken >= napi.weight
     if full or backlog_length(host.backlog, cpu) == 0:

@@ -113,8 +113,10 @@ class Replay:
         self._epoch: int | None = None
         self._last = 0
         self._shift = 0
-        self._backwards = 0
-        self._gaps = 0
+        self._arrived = 0
+        self._cut = 0
+        self._backwards = self._first_backwards = 0
+        self._gaps = self._first_gap = 0
         self._long = 0
 
     def arrive(self, batch: Batch) -> None:
@@ -125,6 +127,7 @@ class Replay:
         if count > len(self._queue):
             self._queue = np.zeros(count, np.int64)
         self._long += int((batch.wire_len[:count] > _MTU_FRAME).sum())
+        self._cut += int((batch.wire_len[:count] > batch.frame_len[:count]).sum())
         batch.timestamp[:count] = self._since_start(batch.timestamp[:count])
         steer(batch, 0, count, self._rss, self._queue, self._keeps_hash)
         first = 0
@@ -143,10 +146,15 @@ class Replay:
             self._empty_stack()
         lines = list(warnings or [])
         if self._backwards:
-            lines.append(f"{self._backwards} frames are older than the one before them: they arrive together with it")
+            lines.append(
+                f"{self._backwards} frames, first frame {self._first_backwards}, are older than the newest before them: "
+                "each arrives together with that"
+            )
         if self._gaps:
-            lines.append(f"{self._gaps} gaps of more than a day are taken for one of a day")
-        if self._long:
+            lines.append(f"frame {self._first_gap} comes more than a day after the one before it: taken for a day")
+        if self._cut:
+            lines.append(f"{self._cut} frames were cut by a snaplen: they do not merge, and cut headers hide their flow")
+        if self._long and warnings is not None:  # of a capture: who makes traffic knows its size
             lines.append(
                 f"{self._long} frames are longer than an MTU of 1500 allows on a wire: "
                 "where they are super-frames of the sender, cut them first with pktpath segment"
@@ -166,9 +174,16 @@ class Replay:
             self._newest = int(stamps[0])
         before = np.concatenate([[self._newest], stamps])
         newest = np.maximum.accumulate(before)
-        self._backwards += int((before[1:] < newest[:-1]).sum())
+        late = np.flatnonzero(before[1:] < newest[:-1])
+        if len(late) and not self._backwards:
+            self._first_backwards = self._arrived + int(late[0]) + 1
+        self._backwards += len(late)
         steps = np.diff(newest)
-        self._gaps += int((steps > _LONGEST_GAP).sum())
+        far = np.flatnonzero(steps > _LONGEST_GAP)
+        if len(far) and not self._gaps:
+            self._first_gap = self._arrived + int(far[0]) + 1
+        self._gaps += len(far)
+        self._arrived += len(stamps)
         elapsed = self._shift + np.cumsum(np.minimum(steps, _LONGEST_GAP))
         self._newest = int(newest[-1])
         self._shift = int(elapsed[-1])

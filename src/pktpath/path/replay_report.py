@@ -23,11 +23,13 @@ def report(receiver: Receiver, losses: NDArray[np.int64], last_arrival: int, war
     queues = [_queue(receiver, queue) for queue in range(len(card.queues))]
     cpus = [_cpu(receiver, cpu, end) for cpu in range(len(softnet))]
     polls = sum(queue.polls for queue in queues)
+    frames = sum(queue.frames for queue in queues)
     reasons = receiver.tables.counts.sum(axis=0) + receiver.sessions.counts.sum(axis=0)
     return Replayed(
-        frames=sum(queue.frames for queue in queues),
+        frames=frames,
         bytes=sum(queue.bytes for queue in queues),
         seconds=end / _SECOND,
+        wire_seconds=last_arrival / _SECOND * frames / (frames - 1) if frames > 1 else 0.0,
         queues=queues,
         cpus=cpus,
         interrupts=sum(queue.interrupts for queue in queues),

@@ -77,6 +77,8 @@ class Replayed:
     bytes: int
     seconds: float
     """From the first arrival until the last CPU was done, on the replay's clock."""
+    wire_seconds: float
+    """From the first arrival to the last, and the mean gap once more: the time of the rate. 0 where all come at once."""
     queues: list[QueueReport]
     cpus: list[CpuReport]
     interrupts: int
