@@ -124,6 +124,7 @@ def test_without_privilege_the_capability_is_named(space):
         "assert run(pktpath, ['ethtool', '-l', 'va']) == 0\n"
         "raise SystemExit(run(pktpath, ['ethtool', '-L', 'va', 'rx', '1']))\n"
     )
+    run("ethtool", "-L", "va", "rx", "4")
     before = shown("-l", "va")
     done = run(sys.executable, "-c", code)
     assert (done.returncode, done.stderr) == (

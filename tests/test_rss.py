@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from ipaddress import ip_address
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,8 +167,14 @@ def test_both_directions_meet_under_the_symmetric_key():
 
 
 def run_apart(code, **changes):
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=280, check=False, env=os.environ | changes
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env=os.environ | {"PYTHONPATH": path} | changes,
     )
 
 
