@@ -42,14 +42,15 @@ else:
 
     _errno_location: Any = types.ExternalFunction("__errno_location", types.int64())
 
-    @intrinsic
-    def _int32_at(_typing: Any, address: Any) -> Any:
+    def _load_int32(_typing: Any, address: Any) -> Any:
         """Value at an address of the process."""
 
         def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             return builder.load(builder.inttoptr(args[0], ir.IntType(32).as_pointer()))
 
         return types.int32(types.int64), codegen
+
+    _int32_at: Any = intrinsic(_load_int32)
 
     @kernel
     def errno():
