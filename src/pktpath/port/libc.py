@@ -37,7 +37,7 @@ else:
     from numba.extending import intrinsic
 
     def _twin(name: str, *sizes: int) -> Any:
-        kinds = {32: types.int32, 64: types.int64}
+        kinds: dict[int, Any] = {32: types.int32, 64: types.int64}
         return types.ExternalFunction(name, kinds[sizes[0]](*(kinds[size] for size in sizes[1:])))
 
     _errno_location: Any = types.ExternalFunction("__errno_location", types.int64())
