@@ -39,8 +39,24 @@ if JIT_DISABLED:
         """Nanoseconds of the monotonic clock."""
         return time.monotonic_ns()
 
+    def cycles():
+        """What counts at a steady rate, as fine as there is."""
+        return time.perf_counter_ns()
+
 else:
+    from llvmlite import ir
     from numba import types
+    from numba.extending import intrinsic
+
+    def _read_cycle_counter(_typing: Any) -> Any:
+        def codegen(_context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            kind = ir.FunctionType(ir.IntType(64), [])
+            return builder.call(builder.module.declare_intrinsic("llvm.readcyclecounter", fnty=kind), [])
+
+        return types.int64(), codegen
+
+    cycles: Any = intrinsic(_read_cycle_counter)
+    """The time stamp counter: cycles at a steady rate, comparable between cores."""
 
     _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 

@@ -1,0 +1,163 @@
+"""What the datapath does with a batch: look every frame up, then run the program of its megaflow.
+
+Looking up goes stage after stage over the whole batch, so that the loads of one frame hide behind those of the next.
+"""
+
+import numpy as np
+
+from pktpath.batch import FRAMES
+from pktpath.jit import inlined, kernel
+from pktpath.path.live_transmit import output, send_lists
+from pktpath.path.live_types import Tally
+from pktpath.path.live_upcall import ask
+from pktpath.switch.actions import Operation
+from pktpath.switch.datapath import Count
+from pktpath.switch.emc import emc_insert, emc_lookup
+from pktpath.switch.fields import KEY_WORDS
+from pktpath.switch.flow_key import extract_key
+from pktpath.switch.flow_table import NO_PORT
+from pktpath.switch.megaflow import hash_key, megaflow_lookup
+from pktpath.switch.meter import meter_pass
+from pktpath.switch.rewrite import clone_frame, set_field
+from pktpath.switch.rewrite_vlan import pop_vlan, push_vlan
+
+WAITS = -1
+"""In `Worker.todo`: no program, an upcall."""
+
+_OUTPUT, _PUSH_VLAN, _POP_VLAN = int(Operation.OUTPUT), int(Operation.PUSH_VLAN), int(Operation.POP_VLAN)
+_SET, _SET_HIGH, _METER, _CONTROLLER = (
+    int(Operation.SET), int(Operation.SET_HIGH), int(Operation.METER), int(Operation.CONTROLLER),
+)  # fmt: skip
+_SEEN, _SEEN_BYTES, _COPIED = int(Count.SEEN), int(Count.SEEN_BYTES), int(Count.COPIED)
+_DROP_ACTION, _DROP_METER, _DROP_MEMORY = int(Count.DROP_ACTION), int(Count.DROP_METER), int(Count.DROP_MEMORY)
+_TALLY_CONTROLLER = int(Count.CONTROLLER)
+_PACKETS, _EMC_HITS, _MEGAFLOW_HITS = int(Tally.PACKETS), int(Tally.EMC_HITS), int(Tally.MEGAFLOW_HITS)
+_LOOKUPS, _MISSED = int(Tally.SUBTABLE_LOOKUPS), int(Tally.MISSED_SUBTABLES)
+
+
+@kernel
+def classify(worker, datapath, batch, now):
+    """Find the program of every frame of a batch; a frame that no megaflow covers waits for the slow path."""
+    count = batch.used[FRAMES]
+    table = datapath.megaflows
+    statistics = table.statistics[worker.number]
+    keys, emc = worker.keys, worker.emc
+    short_on = emc.chance[1] > 0
+    for i in range(count):
+        words = extract_key(batch, i, keys, i)
+        worker.words[i] = words
+        worker.hashes[i] = hash_key(table.multipliers, keys, i, words)
+    emc_hits = np.int64(0)
+    for i in range(count):
+        flow = np.int64(-1)
+        if short_on:
+            flow = emc_lookup(emc, table.flows, keys, i, worker.words[i], worker.hashes[i])
+            emc_hits += flow >= 0
+        worker.flow[i] = flow
+    hits = np.int64(0)
+    if emc_hits < count:
+        for i in range(count):
+            if worker.flow[i] < 0:
+                for word in range(worker.words[i], KEY_WORDS):
+                    keys[i, word] = 0
+                flow, asked = megaflow_lookup(table, keys, i, worker.number)
+                worker.flow[i] = flow
+                if flow >= 0:
+                    hits += 1
+                    worker.tally[_LOOKUPS] += asked
+                    if short_on:
+                        emc_insert(emc, table.flows, keys, i, worker.words[i], worker.hashes[i], flow)
+                else:
+                    worker.tally[_MISSED] += asked
+    worker.tally[_PACKETS] += count
+    worker.tally[_EMC_HITS] += emc_hits
+    worker.tally[_MEGAFLOW_HITS] += hits
+    for i in range(count):
+        frame = batch.frames[np.uint64(i)]
+        port = np.uint64(frame.in_port)
+        size = np.int64(frame.frame_len)
+        worker.counts[port, _SEEN] += 1
+        worker.counts[port, _SEEN_BYTES] += size
+        flow = worker.flow[i]
+        if flow < 0:
+            worker.todo[i] = WAITS
+            ask(worker, batch, i, i)
+            continue
+        used = statistics[np.uint64(flow)]
+        used.packets += 1
+        used.size += size
+        used.used = now
+        used.tcp_flags |= np.int64(keys[i, 4] >> np.uint64(16) & np.uint64(0xFFFF))
+        worker.todo[i] = table.flows[np.uint64(flow)].program
+
+
+@kernel
+def forward(worker, datapath, queues, batch, now):
+    """Run the program `worker.todo` of every frame and send what it puts out; the batch keeps its frames."""
+    count = batch.used[FRAMES]
+    programs = datapath.programs.programs
+    for i in range(count):
+        number = worker.todo[i]
+        if number < 0:
+            continue
+        only = np.int64(programs[np.uint64(number)].only_port)
+        if only != NO_PORT:
+            while not output(worker, datapath, batch, i, only):
+                send_lists(worker, datapath, queues, batch)
+        else:
+            _run(worker, datapath, queues, batch, i, programs[number].first, programs[number].rows, now)
+    send_lists(worker, datapath, queues, batch)
+
+
+@inlined
+def _run(worker, datapath, queues, batch, frame, first, rows, now):
+    """Run a program of several rows for one frame."""
+    port = np.uint64(batch.frames[frame].in_port)
+    counts = worker.counts[port]
+    i = np.int64(frame)
+    outputs = np.int64(0)
+    listed = False  # whether a list holds frame `i` as it is now
+    for row in range(first, first + rows):
+        operation = datapath.programs.rows[row, 0]
+        a = datapath.programs.rows[row, 1]
+        b = datapath.programs.rows[row, 2]
+        c = datapath.programs.rows[row, 3]
+        if operation == _OUTPUT:
+            while not output(worker, datapath, batch, i, a):
+                send_lists(worker, datapath, queues, batch)
+            outputs += 1
+            listed = True
+            continue
+        if operation == _METER:
+            if not meter_pass(datapath.meters, a, now, 1, np.int64(batch.frames[i].frame_len)):
+                counts[_DROP_METER] += outputs == 0
+                counts[_COPIED] += max(outputs - 1, 0)
+                return
+            continue
+        if operation == _CONTROLLER:
+            counts[_TALLY_CONTROLLER] += 1
+            continue
+        if listed:
+            # What is on a list stays as it is: the writes that follow are a copy's.
+            j = clone_frame(batch, i)
+            if j < 0:
+                counts[_DROP_MEMORY] += outputs == 0
+                counts[_COPIED] += max(outputs - 1, 0)
+                return
+            i = np.int64(j)
+            listed = False
+        done = False
+        if operation == _PUSH_VLAN:
+            done = push_vlan(batch, i, a, b)
+        elif operation == _POP_VLAN:
+            done = pop_vlan(batch, i)
+        elif operation == _SET:
+            done = set_field(batch, i, a, b, c, False)
+        elif operation == _SET_HIGH:
+            done = set_field(batch, i, a, b, c, True)
+        if not done:
+            counts[_DROP_MEMORY] += outputs == 0
+            counts[_COPIED] += max(outputs - 1, 0)
+            return
+    counts[_DROP_ACTION] += outputs == 0
+    counts[_COPIED] += max(outputs - 1, 0)

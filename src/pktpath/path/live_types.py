@@ -1,0 +1,216 @@
+"""One datapath thread as compiled code sees it: its memory, its queues, its cache, what it counts."""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pktpath.batch import Batch, make_batch
+from pktpath.offload.gro_table import GroTable, make_gro_tables
+from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
+from pktpath.pool import Pool
+from pktpath.port.live import MAX_BURST, MAX_QUEUES, Scratch, make_scratch
+from pktpath.switch.datapath import COUNTS, MAX_PORTS
+from pktpath.switch.emc import DEFAULT_INSERT_INV_PROB, Emc, make_emc
+from pktpath.switch.fields import KEY_WORDS
+
+WAITING = 1024
+"""Upcalls that a worker may have on their way."""
+LIST = 512
+"""Outputs that a port may have of one batch before they are sent."""
+_ROOM = 2 * MAX_BURST
+_HELD_SEGMENTS = 512
+GRO_QUEUES = 16
+"""Queues of a worker that GRO may serve; the others pass frames on."""
+
+
+class Control(IntEnum):
+    """Words by which Python steers a worker."""
+
+    STOP = 0
+    """Set by Python: leave the loop."""
+    ITERATIONS = 1
+    """Goes up with each turn; -1 while the worker does not run."""
+    ASLEEP = 2
+    """1 while it waits in epoll: whoever has news then writes its eventfd."""
+    UPCALL_WAKE = 3
+    """1 while Python sleeps and wants an eventfd written for the next upcall."""
+    BROKEN = 4
+    """-errno of a queue that failed last."""
+
+
+class Tally(IntEnum):
+    """What a worker counts of itself, as `pmd-stats-show` and `pmd-perf-show` tell it."""
+
+    PACKETS = 0
+    EMC_HITS = 1
+    MEGAFLOW_HITS = 2
+    SUBTABLE_LOOKUPS = 3
+    UPCALLS = 4
+    LOST = 5
+    TX_PACKETS = 6
+    TX_BATCHES = 7
+    ITERATIONS = 8
+    IDLE_ITERATIONS = 9
+    BUSY_ITERATIONS = 10
+    SLEEP_ITERATIONS = 11
+    SLEEP_NS = 12
+    IDLE_CYCLES = 13
+    BUSY_CYCLES = 14
+    UPCALL_CYCLES = 15
+    MISSED_SUBTABLES = 16
+    """Subtables asked in vain before an upcall."""
+
+
+class Ring(IntEnum):
+    """Indices of the two rings between a worker and the slow path; each is written by one side."""
+
+    ASKED = 0
+    """Upcalls that the worker put in."""
+    READ = 1
+    """Upcalls that the slow path took out."""
+    ANSWERED = 2
+    TAKEN = 3
+    """Answers that the worker took out."""
+
+
+RX_QUEUE = np.dtype(
+    [("kind", "i8"), ("row", "i8"), ("port", "i8"), ("features", "i8"), ("table", "i8"), ("cycles", "i8"), ("frames", "i8")]
+)
+
+
+class Waiting(NamedTuple):
+    """Frames that wait for the slow path, one to a place."""
+
+    held: Batch
+    """(WAITING,) linear frames."""
+    keys: NDArray[np.uint64]
+    """(WAITING, KEY_WORDS)"""
+    free: NDArray[np.int64]
+    """(WAITING + 1,) a stack of free places; the last element says how many there are."""
+    asked: NDArray[np.int64]
+    """(WAITING,) ring of places."""
+    answers: NDArray[np.int64]
+    """(WAITING, 2) ring of places and programs."""
+    rings: NDArray[np.int64]
+    """(4,) `Ring` indices."""
+
+
+class Worker(NamedTuple):
+    """One datapath thread."""
+
+    number: int
+    pool: Pool
+    polled: Batch
+    """What a queue gave."""
+    seen: Batch
+    """What GRO made of it, or frames that were answered."""
+    staged: Batch
+    """Frames on their way to a port that cannot take them as they are."""
+    fit: Batch
+    """The same as that port takes them."""
+    keys: NDArray[np.uint64]
+    """(frames, KEY_WORDS)"""
+    words: NDArray[np.int64]
+    """(frames,) words of each key."""
+    hashes: NDArray[np.uint64]
+    flow: NDArray[np.int64]
+    """(frames,) megaflow of each frame."""
+    todo: NDArray[np.int64]
+    """(frames,) program of each frame."""
+    lists: NDArray[np.int64]
+    """(MAX_PORTS, LIST) frames for each port."""
+    listed: NDArray[np.int64]
+    """(MAX_PORTS,) how many."""
+    touched: NDArray[np.int64]
+    """(MAX_PORTS + 1,) ports with frames; the last element says how many."""
+    kept: NDArray[np.int64]
+    """(MAX_BURST,) frames of `fit` that go."""
+    emc: Emc
+    tables: GroTable
+    waiting: Waiting
+    scratch: Scratch
+    rx: Any
+    """(MAX_QUEUES,) records of type RX_QUEUE."""
+    rx_count: NDArray[np.int64]
+    """(1,)"""
+    tx: NDArray[np.int64]
+    """(MAX_PORTS, 2) kind and row of the transmit queue of each port, -1 without."""
+    counts: NDArray[np.int64]
+    """(MAX_PORTS, COUNTS)"""
+    tally: NDArray[np.int64]
+    """(len(Tally),)"""
+    control: NDArray[np.int64]
+    """(8,) `Control` words."""
+    settings: NDArray[np.int64]
+    """(8,) `Setting` words."""
+    timespec: NDArray[np.int64]
+    """(4,) where clocks write."""
+    events: NDArray[np.uint64]
+    """(64,) where epoll_wait writes."""
+    rules: KernelRules
+
+
+class Setting(IntEnum):
+    """What a worker is told before it runs."""
+
+    EPOLL = 0
+    """File descriptor of the epoll that knows its queues; -1 for poll mode."""
+    EVENT = 1
+    """eventfd that wakes it."""
+    UPCALL_EVENT = 2
+    """eventfd that wakes the slow path."""
+    WEIGHT = 3
+    """Frames that a queue may give in one turn."""
+    SLEEP_MAX_NS = 4
+    """Longest sleep of a poll-mode worker without load, 0 for none (pmd-sleep-max)."""
+    DELAY_NS = 5
+    """How long an interrupt-mode worker waits after the first frame for more (rx-usecs)."""
+
+
+def make_worker(number: int, pool: Pool, *, emc_insert_inv_prob: int = DEFAULT_INSERT_INV_PROB, weight: int = 64) -> Worker:
+    """Return an idle worker without queues whose frames lie in `pool`."""
+    waiting = Waiting(
+        held=make_batch(pool, WAITING, 1),
+        keys=np.zeros((WAITING, KEY_WORDS), np.uint64),
+        free=np.append(np.arange(WAITING - 1, -1, -1, dtype=np.int64), WAITING),
+        asked=np.zeros(WAITING, np.int64),
+        answers=np.zeros((WAITING, 2), np.int64),
+        rings=np.zeros(4, np.int64),
+    )
+    control = np.zeros(8, np.int64)
+    control[Control.ITERATIONS] = -1
+    settings = np.zeros(8, np.int64)
+    settings[: len(Setting)] = (-1, -1, -1, weight, 0, 0)
+    return Worker(
+        number=number,
+        pool=pool,
+        polled=make_batch(pool, _ROOM, 8 * _ROOM),
+        seen=make_batch(pool, _ROOM + _HELD_SEGMENTS, 16 * _ROOM),
+        staged=make_batch(pool, LIST, 32 * LIST),
+        fit=make_batch(pool, MAX_BURST, 33 * LIST),
+        keys=np.zeros((_ROOM + _HELD_SEGMENTS, KEY_WORDS), np.uint64),
+        words=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
+        hashes=np.zeros(_ROOM + _HELD_SEGMENTS, np.uint64),
+        flow=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
+        todo=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
+        lists=np.zeros((MAX_PORTS, LIST), np.int64),
+        listed=np.zeros(MAX_PORTS, np.int64),
+        touched=np.zeros(MAX_PORTS + 1, np.int64),
+        kept=np.zeros(MAX_BURST, np.int64),
+        emc=make_emc(emc_insert_inv_prob),
+        tables=make_gro_tables(GRO_QUEUES, frames=_HELD_SEGMENTS),
+        waiting=waiting,
+        scratch=make_scratch(),
+        rx=np.zeros(MAX_QUEUES, RX_QUEUE).view(np.recarray),
+        rx_count=np.zeros(1, np.int64),
+        tx=np.full((MAX_PORTS, 2), -1, np.int64),
+        counts=np.zeros((MAX_PORTS, COUNTS), np.int64),
+        tally=np.zeros(len(Tally), np.int64),
+        control=control,
+        settings=settings,
+        timespec=np.zeros(4, np.int64),
+        events=np.zeros(64, np.uint64),
+        rules=RULES[DEFAULT_RULES],
+    )
