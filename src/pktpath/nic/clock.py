@@ -55,8 +55,12 @@ else:
 
         return types.int64(), codegen
 
-    cycles: Any = intrinsic(_read_cycle_counter)
-    """The time stamp counter: cycles at a steady rate, comparable between cores."""
+    _time_stamp_counter: Any = intrinsic(_read_cycle_counter)
+
+    @kernel
+    def cycles():
+        """What counts at a steady rate, as fine as there is: the time stamp counter, comparable between cores."""
+        return _time_stamp_counter()
 
     _clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 

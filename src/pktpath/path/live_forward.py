@@ -85,7 +85,7 @@ def classify(worker, datapath, batch, now):
             continue
         used = statistics[np.uint64(flow)]
         used.packets += 1
-        used.size += size
+        used.octets += size
         used.used = now
         used.tcp_flags |= np.int64(keys[i, 4] >> np.uint64(16) & np.uint64(0xFFFF))
         worker.todo[i] = table.flows[np.uint64(flow)].program

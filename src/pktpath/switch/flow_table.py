@@ -126,6 +126,15 @@ class FlowTable:
         row = np.array([words_of(key)], np.uint64)
         return int(find_flow(self.table, row, 0))
 
+    def find_row(self, keys: NDArray[np.uint64], row: int) -> int:
+        """Return the megaflow that covers a row of an array of keys, -1 for none."""
+        return int(find_flow(self.table, keys, row))
+
+    def totals(self) -> tuple[list[int], list[int], list[int]]:
+        """Return packets, bytes and last use of every row up to the last in use, summed over the workers."""
+        rows = self.table.statistics[:, : max(self.flows, default=-1) + 1]
+        return rows.packets.sum(axis=0).tolist(), rows.octets.sum(axis=0).tolist(), rows.used.max(axis=0).tolist()
+
     def install(self, key: int, mask: int, actions: Actions) -> int | None:
         """Install a megaflow and return its number, None where there is no room.
 
@@ -178,7 +187,7 @@ class FlowTable:
         """Return what a megaflow has done so far."""
         rows = self.table.statistics[:, flow]
         return FlowCounts(
-            int(rows.packets.sum()), int(rows["size"].sum()), int(rows.used.max()), int(np.bitwise_or.reduce(rows.tcp_flags))
+            int(rows.packets.sum()), int(rows.octets.sum()), int(rows.used.max()), int(np.bitwise_or.reduce(rows.tcp_flags))
         )
 
     def key_in(self, keys: NDArray[np.uint64], row: int) -> int:

@@ -24,7 +24,7 @@ EMPTY, TAKEN_AWAY = -1, -2
 _FLOW = np.dtype([("program", "i4"), ("subtable", "i4"), ("age", "u4"), ("alive", "i4")])
 _SLOT = np.dtype([("hashed", "u4"), ("flow", "i4")])
 _SUBTABLE = np.dtype([("words", "i8"), ("seed", "u8")])
-_STATISTICS = np.dtype([("packets", "i8"), ("size", "i8"), ("used", "i8"), ("tcp_flags", "i8")])
+_STATISTICS = np.dtype([("packets", "i8"), ("octets", "i8"), ("used", "i8"), ("tcp_flags", "i8")])
 
 
 class Megaflows(NamedTuple):

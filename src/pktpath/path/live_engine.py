@@ -1,0 +1,305 @@
+"""The engine of a switch: workers, ports, megaflows and upcalls as one object, driven by one thread of Python.
+
+Workers run compiled and are paused for a moment when queues or ports change; nothing is lost meanwhile, what arrives waits
+in the kernel. Everything that is read for reports is counters that workers write and nobody else.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from pktpath.features import Feature
+from pktpath.nic.clock import cycles
+from pktpath.path.live_queues import make_queues
+from pktpath.path.live_slow import Upcalls
+from pktpath.path.live_thread import LiveThread
+from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_worker
+from pktpath.path.live_view import port_view, worker_view
+from pktpath.port.live import LivePort
+from pktpath.port.live_memory import LiveMemory
+from pktpath.switch.datapath import Count, Datapath, make_ports
+from pktpath.switch.flow_table import FlowTable
+from pktpath.switch.meter import make_meters
+from pktpath.switch.slow_path import SlowPath
+from pktpath.switch.views import DatapathView, FlowView
+
+_TRANSMIT = (
+    Feature.SG | Feature.IP_CSUM | Feature.IPV6_CSUM | Feature.HW_CSUM | Feature.TSO | Feature.TSO_ECN | Feature.TSO6
+    | Feature.TSO_MANGLEID | Feature.TSO_ACCECN | Feature.GSO_UDP_L4 | Feature.GSO_UDP | Feature.GSO_PARTIAL
+)  # fmt: skip
+_RECEIVE = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
+_INTERVALS, _INTERVAL = 12, 5.0
+"""Load is told for the last minute, from intervals of five seconds, as pmd-rxq-show does."""
+METERS = 1024
+
+
+class EnginePort(NamedTuple):
+    """A port as it is handed to the engine."""
+
+    number: int
+    """Its number in the datapath, from 1; free again after `remove_port`."""
+    bridge: str
+    openflow: int
+    port: LivePort
+    active: Feature
+    """What is switched on."""
+
+
+class NeedsPool(Protocol):
+    """A port whose frames must lie in the memory of the worker that serves it (AF_XDP)."""
+
+    def open_for(self, worker: int, pool: object) -> None:
+        """Open its queues over a worker's pool."""
+        ...
+
+
+class EngineSettings(NamedTuple):
+    """What an engine is made with."""
+
+    name: str = "pktpath"
+    cores: tuple[int, ...] = ()
+    """Cores of poll-mode threads; none for one thread in interrupt mode."""
+    weight: int = 64
+    sleep_max_us: int = 0
+    delay_us: int = 0
+    emc_insert_inv_prob: int = 100
+    """0 switches the exact-match cache off."""
+    flow_limit: int = 200_000
+    max_idle_ms: int = 10_000
+    header_chunks: int = 8192
+    normal_chunks: int = 16384
+    large_chunks: int = 640
+
+
+class LiveEngine:
+    """See `control.engine.Engine`, which it is."""
+
+    def __init__(self, settings: EngineSettings, slow_path: SlowPath) -> None:
+        """Take the memory and make the workers; nothing runs yet.
+
+        Raises:
+            Refused: the kernel has no such range of addresses.
+
+        """
+        self.settings = settings
+        self.memory = LiveMemory()
+        self.queues = make_queues()
+        self.ports: dict[int, EnginePort] = {}
+        self._threads: list[LiveThread] = []
+        cores: tuple[int | None, ...] = settings.cores or (None,)
+        self._table = FlowTable(settings.flow_limit + settings.flow_limit // 4 + 1024, len(cores), self._epoch)
+        self.datapath = Datapath(self._table.table, self._table.programs, make_ports(), make_meters(METERS))
+        self._upcalls = Upcalls(slow_path, self._table, self._threads)
+        for number, core in enumerate(cores):
+            pool = self.memory.pool(header=settings.header_chunks, normal=settings.normal_chunks, large=settings.large_chunks)
+            worker = make_worker(number, pool, emc_insert_inv_prob=settings.emc_insert_inv_prob, weight=settings.weight)
+            worker.settings[Setting.UPCALL_EVENT] = self._upcalls.event
+            self._threads.append(LiveThread(worker, self.datapath, self.queues, core=core, poll=core is not None))
+        self._places: dict[int, list[tuple[int, int, int]]] = {}
+        """Port: (worker, kind and row) of each of its queues."""
+        self._samples: dict[tuple[int, int, int], deque[tuple[float, int]]] = {}
+        self._sampled = 0.0
+        self._started = (time.monotonic(), int(cycles()))
+        self.hertz = 1e9
+        self._apply(settings)
+
+    def _epoch(self) -> tuple[int, ...]:
+        return tuple(thread.epoch for thread in self._threads)
+
+    def _apply(self, settings: EngineSettings) -> None:
+        self._upcalls.flow_limit, self._upcalls.max_idle = settings.flow_limit, settings.max_idle_ms / 1000
+        for thread in self._threads:
+            words = thread.worker.settings
+            words[Setting.WEIGHT] = settings.weight
+            words[Setting.SLEEP_MAX_NS] = settings.sleep_max_us * 1000
+            words[Setting.DELAY_NS] = settings.delay_us * 1000
+            inverse = settings.emc_insert_inv_prob
+            thread.worker.emc.chance[1] = 0 if inverse == 0 else ((1 << 32) - 1) // inverse + 1
+
+    # What the daemon's loop calls.
+
+    def fileno(self) -> int:
+        """Return a descriptor that becomes readable when there is something for `handle_upcalls`."""
+        return self._upcalls.event
+
+    def handle_upcalls(self, most: int) -> bool:
+        """Answer up to `most` frames that wait for the slow path; return whether more are waiting."""
+        return self._upcalls.handle(most)
+
+    def revalidate(self, now: float) -> float:
+        """Look again at some megaflows; return seconds until the next call."""
+        return self._upcalls.revalidate(now)
+
+    def tick(self, now: float) -> None:
+        """Sample the load of queues, once in five seconds."""
+        elapsed = time.monotonic() - self._started[0]
+        if elapsed > 0.1:
+            self.hertz = (int(cycles()) - self._started[1]) / elapsed
+        if now - self._sampled >= _INTERVAL:
+            self._sampled = now
+            for number, thread in enumerate(self._threads):
+                for kind, row, spent in self._spent(thread):
+                    history = self._samples.setdefault((number, kind, row), deque(maxlen=_INTERVALS + 1))
+                    history.append((now, spent))
+
+    @staticmethod
+    def _spent(thread: LiveThread) -> list[tuple[int, int, int]]:
+        rx = thread.worker.rx[: int(thread.worker.rx_count[0])]
+        return list(zip(rx.kind.tolist(), rx.row.tolist(), rx.cycles.tolist(), strict=True))
+
+    def usage(self, worker: int, kind: int, row: int) -> float | None:
+        """Share of its core that a queue took in the last minute, None where nothing is known yet."""
+        history = self._samples.get((worker, kind, row))
+        if history is None or len(history) < 2:
+            return None
+        (since, before), (until, after) = history[0], history[-1]
+        return min(max((after - before) / ((until - since) * self.hertz), 0.0), 1.0)
+
+    def start(self) -> None:
+        """Start the workers."""
+        for thread in self._threads:
+            thread.worker.control[Control.UPCALL_WAKE] = 1
+            thread.start()
+
+    def add_port(self, port: EnginePort) -> None:
+        """Begin to receive from and to send to a port."""
+        queues = port.port.rx
+        self._pause()
+        try:
+            for thread in self._threads:
+                kind, row = port.port.tx(thread.worker.number)
+                thread.worker.tx[port.number] = (int(kind), row)
+            places = []
+            for queue in queues:
+                thread = min(self._threads, key=self._load)
+                self._give_queue(thread, int(queue.kind), queue.row, port, queue.fd)
+                places.append((thread.worker.number, int(queue.kind), queue.row))
+            self._places[port.number] = places
+            self.ports[port.number] = port
+            self._switch(port)
+        finally:
+            self._resume()
+
+    @staticmethod
+    def _load(thread: LiveThread) -> int:
+        return int(thread.worker.rx_count[0])
+
+    def _give_queue(self, thread: LiveThread, kind: int, row: int, port: EnginePort, fd: int) -> None:
+        worker = thread.worker
+        at = int(worker.rx_count[0])
+        taken = set(worker.rx.table[:at].tolist())
+        table = next((number for number in range(GRO_QUEUES) if number not in taken), -1)
+        worker.rx[at] = (kind, row, port.number, int(port.active & _RECEIVE), table, 0, 0)
+        worker.rx_count[0] = at + 1
+        thread.watch(fd)
+
+    def _switch(self, port: EnginePort) -> None:
+        self.datapath.ports[port.number] = (1, int(port.active & _TRANSMIT), port.port.mtu)
+
+    def remove_port(self, number: int) -> None:
+        """Stop using a port and forget the megaflows that name it."""
+        port = self.ports.pop(number)
+        self._pause()
+        try:
+            self.datapath.ports[number].up = 0
+            fds = {(int(queue.kind), queue.row): queue.fd for queue in port.port.rx}
+            for at, kind, row in self._places.pop(number):
+                thread = self._threads[at]
+                worker = thread.worker
+                count = int(worker.rx_count[0])
+                kept = [
+                    worker.rx[nth].tolist() for nth in range(count)
+                    if (int(worker.rx[nth].kind), int(worker.rx[nth].row)) != (kind, row)
+                ]  # fmt: skip
+                for nth, queue in enumerate(kept):
+                    worker.rx[nth] = tuple(queue)
+                worker.rx_count[0] = len(kept)
+                self._samples.pop((at, kind, row), None)
+                thread.forget(fds[kind, row])
+            for thread in self._threads:
+                thread.worker.tx[number] = -1
+                thread.worker.counts[number] = 0
+        finally:
+            self._resume()
+        self._upcalls.flush()
+
+    def set_features(self, number: int, active: Feature) -> None:
+        """Change what the path does on a port from the next batch on."""
+        port = self.ports[number]._replace(active=active)
+        self.ports[number] = port
+        for thread in self._threads:
+            for nth in range(int(thread.worker.rx_count[0])):
+                if int(thread.worker.rx[nth].port) == number:
+                    thread.worker.rx[nth].features = int(active & _RECEIVE)
+        self._switch(port)
+
+    def configure(self, settings: EngineSettings) -> None:
+        """Take over what can change while it runs."""
+        self.settings = settings
+        self._apply(settings)
+
+    def flush(self) -> None:
+        """Forget all megaflows, and with them what the caches hold."""
+        self._upcalls.flush()
+
+    def stop_receiving(self) -> None:
+        """Take no more frames from any port; those accepted go on to where they go."""
+        self._pause()
+        for thread in self._threads:
+            thread.worker.rx_count[0] = 0
+        self._resume()
+
+    def idle(self) -> bool:
+        """Whether no accepted frame is left inside."""
+        return all(
+            int(thread.worker.waiting.rings[Ring.ASKED]) == int(thread.worker.waiting.rings[Ring.TAKEN])
+            for thread in self._threads
+        )
+
+    def stop(self) -> None:
+        """End the workers and wait for them."""
+        for thread in self._threads:
+            thread.end()
+        self._threads.clear()
+        self._upcalls.close()
+
+    def close(self) -> None:
+        """Give the memory back, after ports were closed."""
+        self.memory.close()
+
+    def _pause(self) -> None:
+        for thread in self._threads:
+            thread.pause()
+
+    def _resume(self) -> None:
+        for thread in self._threads:
+            thread.resume()
+
+    # What reports are made of.
+
+    def failures(self) -> Sequence[BaseException]:
+        """Return why threads ended that should not have."""
+        return [thread.failure for thread in self._threads if thread.failure is not None]
+
+    def view(self) -> DatapathView:
+        """Return the datapath with all its counters."""
+        counts = [thread.worker.counts for thread in self._threads]
+        workers = tuple(worker_view(self, thread) for thread in self._threads)
+        lost = sum(int(table[:, Count.DROP_LOST].sum()) for table in counts)
+        hits = sum(worker.counters["emc_hits"] + worker.counters["megaflow_hits"] for worker in workers)
+        lookups = sum(worker.counters["subtable_lookups"] + worker.counters["missed_subtables"] for worker in workers)
+        missed = sum(worker.counters["upcalls"] + worker.counters["lost"] for worker in workers)
+        return DatapathView(
+            self.settings.name, hits, missed, lost, len(self._table), self._table.masks, lookups,
+            tuple(port_view(port, counts) for _, port in sorted(self.ports.items())), workers,
+        )  # fmt: skip
+
+    def flows(self) -> Iterable[FlowView]:
+        """Return the megaflows."""
+        now = time.monotonic_ns()
+        for flow, (key, mask, actions) in list(self._table.flows.items()):
+            counts = self._table.counts(flow)
+            idle = (now - counts.used) / 1e9 if counts.used else None
+            core = self._upcalls.core_of(flow)
+            yield FlowView(key, mask, actions, counts.packets, counts.size, idle, counts.tcp_flags, core, flow)

@@ -1,0 +1,165 @@
+"""Between the workers and the slow path: upcalls are answered, megaflows installed, revalidated and credited."""
+
+import os
+import time
+from contextlib import suppress
+from typing import NamedTuple
+
+from pktpath.path.live_thread import LiveThread
+from pktpath.path.live_types import WAITING, Control, Ring
+from pktpath.path.live_upcall import answer
+from pktpath.switch.flow_table import FlowTable
+from pktpath.switch.slow_path import SlowPath, Translation
+
+_SLICE = 0.004
+"""Seconds that one call of `revalidate` may take."""
+_ROUND = 0.5
+"""Seconds between two looks at the same megaflow."""
+_NANO = 1e-9
+
+
+class _Made(NamedTuple):
+    """What was known when a megaflow was made, and what has been credited since."""
+
+    key: int
+    translation: Translation
+    version: int
+    created: float
+    packets: int
+    size: int
+    core: int | None
+
+
+class Upcalls:
+    """The Python half of the slow path's work."""
+
+    def __init__(self, slow_path: SlowPath, table: FlowTable, threads: list[LiveThread]) -> None:
+        """Serve these workers from this slow path."""
+        self.flow_limit = 200_000
+        self.max_idle = 10.0
+        self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._slow_path, self._table, self._threads = slow_path, table, threads
+        self._made: dict[int, _Made] = {}
+        self._round: list[int] = []
+        self._totals: tuple[list[int], list[int], list[int]] = ([], [], [])
+        self._seen_version = -1
+        self._next_round = 0.0
+        self.translated = 0
+        """Translations so far."""
+        self.refused = 0
+        """Megaflows that found no room or were above the limit."""
+
+    def handle(self, most: int) -> bool:
+        """Answer up to `most` upcalls; return whether more are waiting."""
+        with suppress(BlockingIOError):
+            os.read(self.event, 8)
+        for thread in self._threads:
+            thread.worker.control[Control.UPCALL_WAKE] = 0
+        left = most
+        for thread in self._threads:
+            left -= self._serve(thread, left)
+        for thread in self._threads:
+            thread.worker.control[Control.UPCALL_WAKE] = 1
+        # A worker that asked between our last look and the line before writes nothing: look once more.
+        return any(_waiting(thread) for thread in self._threads)
+
+    def _serve(self, thread: LiveThread, most: int) -> int:
+        waiting = thread.worker.waiting
+        count = min(_waiting(thread), most)
+        read = int(waiting.rings[Ring.READ])
+        for nth in range(read, read + count):
+            place = int(waiting.asked[nth & (WAITING - 1)])
+            key = self._table.key_in(waiting.keys, place)
+            flow = self._table.find_row(waiting.keys, place)
+            number = int(self._table.table.flows[flow].program) if flow >= 0 else self._translate(key, thread.core)
+            answer(thread.worker, place, number)
+            waiting.rings[Ring.READ] = nth + 1
+        if count:
+            thread.wake()
+        return count
+
+    def _translate(self, key: int, core: int | None) -> int:
+        """Translate a key, install what covers it and return the program."""
+        translation = self._slow_path.translate(key)
+        self.translated += 1
+        number = self._table.program_of(translation.actions)
+        if translation.slow:
+            self._slow_path.credit(translation, 1, 0, time.monotonic())
+            return number
+        if len(self._table) < self.flow_limit:
+            flow = self._table.install(key, translation.mask, translation.actions)
+            if flow is not None:
+                now = time.monotonic()
+                self._made[flow] = _Made(key, translation, self._slow_path.version, now, 0, 0, core)
+                return number
+        self.refused += 1
+        self._slow_path.credit(translation, 1, 0, time.monotonic())
+        return number
+
+    def revalidate(self, now: float) -> float:
+        """Look at some megaflows for a few milliseconds; return seconds until the next call."""
+        if not self._round:
+            changed = self._slow_path.version != self._seen_version
+            if now < self._next_round and not changed:
+                return self._next_round - now
+            self._seen_version = self._slow_path.version
+            self._next_round = now + _ROUND
+            self._round = list(self._made)
+            self._totals = self._table.totals()
+        end = time.monotonic() + _SLICE
+        while self._round:
+            for flow in self._round[-64:]:
+                # Those installed since the round began have their turn in the next one.
+                if flow in self._made and flow < len(self._totals[0]):
+                    self._look_at(flow, now)
+            del self._round[-64:]
+            if time.monotonic() > end:
+                return 0.0
+        self._table.sort()
+        self._table.passed()
+        return max(self._next_round - now, 0.0)
+
+    def _look_at(self, flow: int, now: float) -> None:
+        made = self._made[flow]
+        packets, size, used_ns = (column[flow] for column in self._totals)
+        used = used_ns * _NANO if used_ns else made.created
+        if packets > made.packets:
+            self._slow_path.credit(made.translation, packets - made.packets, size - made.size, used)
+            made = self._made[flow] = made._replace(packets=packets, size=size)
+        if now - used > self.max_idle or len(self._table) > self.flow_limit:
+            self.forget(flow)
+        elif made.version != self._slow_path.version:
+            version = self._slow_path.version
+            again = self._slow_path.translate(made.key, packets=0, learn=False)
+            if again.slow or again.mask & ~made.translation.mask or again.actions != made.translation.actions:
+                # Another answer, or one that looks at more than this megaflow does.
+                self.forget(flow)
+            else:
+                self._made[flow] = made._replace(translation=again._replace(mask=made.translation.mask), version=version)
+
+    def forget(self, flow: int) -> None:
+        """Delete a megaflow, crediting what it did last."""
+        made = self._made.pop(flow)
+        counts = self._table.counts(flow)
+        if counts.packets > made.packets:
+            delta = counts.packets - made.packets, counts.size - made.size
+            self._slow_path.credit(made.translation, *delta, counts.used * _NANO)
+        self._table.delete(flow)
+
+    def flush(self) -> None:
+        """Delete all megaflows."""
+        for flow in list(self._made):
+            self.forget(flow)
+
+    def core_of(self, flow: int) -> int | None:
+        """Return the core whose worker asked for a megaflow first."""
+        return self._made[flow].core
+
+    def close(self) -> None:
+        """Close the eventfd."""
+        os.close(self.event)
+
+
+def _waiting(thread: LiveThread) -> int:
+    rings = thread.worker.waiting.rings
+    return int(rings[Ring.ASKED] - rings[Ring.READ])
