@@ -30,7 +30,9 @@ _SET, _SET_HIGH, _METER, _CONTROLLER = (
 )  # fmt: skip
 _SEEN, _SEEN_BYTES, _COPIED = int(Count.SEEN), int(Count.SEEN_BYTES), int(Count.COPIED)
 _DROP_ACTION, _DROP_METER, _DROP_MEMORY = int(Count.DROP_ACTION), int(Count.DROP_METER), int(Count.DROP_MEMORY)
-_TALLY_CONTROLLER = int(Count.CONTROLLER)
+_TO_CONTROLLER, _NOT_TO_CONTROLLER = int(Count.CONTROLLER), int(Count.CONTROLLER_DROPPED)
+_CONTROLLER_RATE, _CONTROLLER_BURST, _SECOND = 1000, 250, 1_000_000_000
+"""Copies a second for the controller and most at once (controller_rate_limit and controller_burst_limit of Open vSwitch)."""
 _PACKETS, _EMC_HITS, _MEGAFLOW_HITS = int(Tally.PACKETS), int(Tally.EMC_HITS), int(Tally.MEGAFLOW_HITS)
 _LOOKUPS, _MISSED = int(Tally.SUBTABLE_LOOKUPS), int(Tally.MISSED_SUBTABLES)
 
@@ -110,6 +112,18 @@ def forward(worker, datapath, queues, batch, now):
 
 
 @inlined
+def _may_disturb(controller, now):
+    """Whether the rate limit lets one more copy go to the controller."""
+    elapsed = min(now - controller[1], _SECOND)
+    controller[0] = min(controller[0] + elapsed * _CONTROLLER_RATE, _CONTROLLER_BURST * _SECOND)
+    controller[1] = now
+    if controller[0] < _SECOND:
+        return False
+    controller[0] -= _SECOND
+    return True
+
+
+@inlined
 def _run(worker, datapath, queues, batch, frame, first, rows, now):
     """Run a program of several rows for one frame."""
     port = np.uint64(batch.frames[frame].in_port)
@@ -135,7 +149,7 @@ def _run(worker, datapath, queues, batch, frame, first, rows, now):
                 return
             continue
         if operation == _CONTROLLER:
-            counts[_TALLY_CONTROLLER] += 1
+            counts[_TO_CONTROLLER if _may_disturb(worker.controller, now) else _NOT_TO_CONTROLLER] += 1
             continue
         if listed:
             # What is on a list stays as it is: the writes that follow are a copy's.

@@ -17,6 +17,7 @@ from pktpath.offload.flow_hash import flow_hash
 from pktpath.offload.gro import FLUSH_ALL, gro_poll
 from pktpath.offload.gro_table import gro_of
 from pktpath.path.live_forward import classify, forward
+from pktpath.path.live_mirror import DATAPATH, WIRE_IN, wanted, watch_all
 from pktpath.path.live_queues import give_back, receive
 from pktpath.path.live_types import Control, Setting, Tally
 from pktpath.path.live_upcall import take_answers, wake_slow_path
@@ -61,6 +62,8 @@ def _poll(worker, datapath, queues, nth, now):
     worker.counts[port, _RX] += count
     worker.counts[port, _RX_BYTES] += size
     parse(polled, 0, count)
+    if wanted(worker.mirror, WIRE_IN):
+        watch_all(worker.mirror, polled, 0, count, WIRE_IN, now)
     merge = queue.features & _GRO != 0 and queue.table >= 0
     batch = polled
     if merge:
@@ -73,6 +76,8 @@ def _poll(worker, datapath, queues, nth, now):
         polled.used[FRAGS] = 0
         worker.counts[port, _MERGED] += count - seen.used[FRAMES]
         batch = seen
+    if wanted(worker.mirror, DATAPATH):
+        watch_all(worker.mirror, batch, 0, batch.used[FRAMES], DATAPATH, now)
     classify(worker, datapath, batch, now)
     forward(worker, datapath, queues, batch, now)
     release(batch)

@@ -9,8 +9,10 @@ import numpy as np
 from pktpath.batch import CHECKSUM_PARTIAL, FRAGS, FRAMES, copy_descriptor, hold_frame, release
 from pktpath.features import Feature
 from pktpath.jit import inlined, kernel
+from pktpath.nic.clock import monotonic
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.gso_plan import carries, completes_checksum, is_super
+from pktpath.path.live_mirror import WIRE_OUT, wanted, watch_listed
 from pktpath.path.live_queues import transmit
 from pktpath.path.live_types import LIST, Tally
 from pktpath.port.live import MAX_BURST
@@ -111,6 +113,8 @@ def _transmit(worker, queues, port, batch, order, count):
         size = np.int64(0)
         for nth in range(done, done + sent):
             size += batch.frames[order[nth]].frame_len
+        if wanted(worker.mirror, WIRE_OUT):
+            watch_listed(worker.mirror, batch, order, done, done + sent, port, monotonic(worker.timespec))
         counts[_TX] += sent
         counts[_TX_BYTES] += size
         worker.tally[_TX_PACKETS] += sent

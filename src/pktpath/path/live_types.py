@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pktpath.batch import Batch, make_batch
 from pktpath.offload.gro_table import GroTable, make_gro_tables
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
+from pktpath.path.live_mirror import Mirror, make_mirror
 from pktpath.pool import Pool
 from pktpath.port.live import MAX_BURST, MAX_QUEUES, Scratch, make_scratch
 from pktpath.switch.datapath import COUNTS, MAX_PORTS
@@ -130,6 +131,9 @@ class Worker(NamedTuple):
     emc: Emc
     tables: GroTable
     waiting: Waiting
+    mirror: Mirror
+    controller: NDArray[np.int64]
+    """(2,) copies for the controller that are allowed now, in billionths; when that was reckoned."""
     scratch: Scratch
     rx: Any
     """(MAX_QUEUES,) records of type RX_QUEUE."""
@@ -202,6 +206,8 @@ def make_worker(number: int, pool: Pool, *, emc_insert_inv_prob: int = DEFAULT_I
         emc=make_emc(emc_insert_inv_prob),
         tables=make_gro_tables(GRO_QUEUES, frames=_HELD_SEGMENTS),
         waiting=waiting,
+        mirror=make_mirror(),
+        controller=np.zeros(2, np.int64),
         scratch=make_scratch(),
         rx=np.zeros(MAX_QUEUES, RX_QUEUE).view(np.recarray),
         rx_count=np.zeros(1, np.int64),
