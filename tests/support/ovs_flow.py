@@ -55,9 +55,7 @@ def fields_of(flow):
         elif name == "vlan_tci" and int(value, 16):
             found["tags"] = 1
             found["vlan_tci"] = int(value, 16)
-        elif name == "nw_ecn":
-            found["nw_tos"] = found.get("nw_tos", 0) | int(value)
-        elif name == "nw_tos":
+        elif name in ("nw_ecn", "nw_tos"):
             found["nw_tos"] = found.get("nw_tos", 0) | int(value)
         elif name == "nw_frag":
             found[name] = FRAGMENTS[value]
