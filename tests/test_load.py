@@ -23,6 +23,7 @@ def every_load(mem, at, out):
 @kernel
 def eight(mem, at, out):
     out[0] = load.word64(mem, at)
+    out[1] = load.load64(mem, at)
 
 
 @kernel
@@ -77,9 +78,9 @@ def test_loads(data, at):
         int.from_bytes(data[at : at + 4], "big"),
         int.from_bytes(data[at : at + 4], sys.byteorder),
     ]
-    wide = np.zeros(1, np.uint64)
+    wide = np.zeros(2, np.uint64)
     eight(mem, at, wide)
-    assert int(wide[0]) == int.from_bytes(data[at : at + 8], sys.byteorder)
+    assert [int(word) for word in wide] == [int.from_bytes(data[at : at + 8], order) for order in (sys.byteorder, "big")]
 
 
 @given(st.integers(-(2**40), 2**40))

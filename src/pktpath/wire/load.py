@@ -3,8 +3,8 @@
 Compiled, a load is one unaligned machine load. Where numba's bounds check or its interpreter
 mode asks to see every index (NUMBA_BOUNDSCHECK, NUMBA_DISABLE_JIT), the same names go byte by
 byte through the array. Addresses are offsets into the array; 16- and 32-bit values come back as
-signed 64-bit integers so that ordinary arithmetic stays integer, `word64` as an unsigned one that
-is good for comparing and nothing else.
+signed 64-bit integers so that ordinary arithmetic stays integer, `load64` and `word64` as unsigned
+ones, which must meet unsigned ones only; `word64` is good for comparing and nothing else.
 """
 
 from collections.abc import Callable
@@ -35,6 +35,11 @@ if JIT_DISABLED or BOUNDSCHECK:
     def load32(mem, at):
         """Big-endian 32-bit value."""
         return load16(mem, at) << 16 | load16(mem, at + 2)
+
+    @kernel
+    def load64(mem, at):
+        """Big-endian 64-bit value, unsigned."""
+        return np.uint64(load32(mem, at)) << np.uint64(32) | np.uint64(load32(mem, at + 4))
 
     @kernel
     def word32(mem, at):
@@ -132,6 +137,7 @@ else:
 
     load16 = _load_of(16, swap=True)
     load32 = _load_of(32, swap=True)
+    load64 = _load_of(64, swap=True)
     word32 = _load_of(32, swap=False)
     word64 = _load_of(64, swap=False)
     store16 = _store_of(16)
