@@ -16,8 +16,7 @@ from pktpath.port.capture import CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import CaptureError, Interface
 from pktpath.port.live import Kind, Memory, RxQueue
 from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
-from pktpath.port.pcap_io import FRAME_ALIGN, HEAD, PCAP_ROW, RECORDS, pcap_drain, pcap_store
-from pktpath.port.shared_words import DESCRIPTOR_BYTES
+from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, HEAD, PCAP_ROW, RECORDS, pcap_drain, pcap_store
 from pktpath.wire.link import Link
 
 RECEIVES = Feature.GRO | Feature.GRO_UDP_FWD
@@ -31,10 +30,6 @@ SUPER_FRAMES = (
 MAX_PPS = 10**9
 LEAST_BUFFER = 1 << 18
 _DRAIN = 1024
-
-
-class _Discarded(Exception):  # noqa: N818  what the writer sees when it must leave nothing behind
-    pass
 
 
 def make_pcap_rows() -> Any:
@@ -175,13 +170,12 @@ class PcapPort:
         self._open = False
         writer = self._writer
         try:
-            if writer is not None:
+            if writer is not None and keep:
                 with writer:
-                    if not keep:
-                        raise _Discarded
                     self.drain()
-        except _Discarded:
-            pass
+            elif writer is not None:
+                # As the end of a `with` whose body failed: nothing is left behind.
+                writer.__exit__(InterruptedError, None, None)
         finally:
             self._writer = None
             for queue in self.rx:
@@ -222,13 +216,13 @@ class PcapPort:
         if self.frames == 0:
             raise CaptureError(rx_file, "holds no frames")
         size = sum(int((-(-batch.head_len[: batch.used[FRAMES]] // FRAME_ALIGN)).sum()) for batch in batches) * FRAME_ALIGN
-        ready = self._take(self.frames * DESCRIPTOR_BYTES)
-        at, place = self._take(max(size, 1)), ready
+        index = self._take(self.frames * ENTRY)
+        at, place = self._take(max(size, 1)), index
         for batch in batches:
             at = int(pcap_store(batch, self._memory.mem, place, at))
-            place += int(batch.used[FRAMES]) * DESCRIPTOR_BYTES
+            place += int(batch.used[FRAMES]) * ENTRY
         row = claim_row(self._rows, self.name)
         mine = self._rows[row]
-        mine.ready, mine.frame_count, mine.in_port = ready, self.frames, self.number
+        mine.index, mine.frame_count, mine.in_port = index, self.frames, self.number
         mine.endless, mine.pps = self._loop, pps
         self.rx = (RxQueue(Kind.PCAP, row, 0, -1),)

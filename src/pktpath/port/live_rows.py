@@ -18,7 +18,7 @@ def row_type(*fields: tuple[str, str]) -> np.dtype[Any]:
     plain = np.dtype(
         [("taken", "i8"), ("errno", "i8"), ("in_port", "i8"), *fields, *((name, "i8") for name in COUNTERS)], align=True
     )
-    places = plain.fields or {}
+    places: Any = plain.fields
     return np.dtype(
         {
             "names": list(plain.names or ()),
