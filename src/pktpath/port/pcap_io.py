@@ -1,0 +1,263 @@
+"""Captures as a live port, compiled: frames from an index in the window, frames into a buffer there.
+
+The file is read once, at open; its frames lie in the window and are nobody's chunk, and an entry of 24 bytes tells of
+each. Ready descriptors to copy were as fast with few frames, and slower with 100,000, where 128 bytes a frame come from
+memory. A transmit copies bytes into a ring of records, which `pcap_drain` hands to the writer as a batch. One thread
+transmits into a row, one drains it.
+"""
+
+import errno as codes
+
+import numpy as np
+
+from pktpath.batch import FRAGS, FRAMES
+from pktpath.jit import inlined, kernel
+from pktpath.nic.clock import monotonic
+from pktpath.pool import NO_CHUNK
+from pktpath.port.live_rows import row_type
+from pktpath.port.shared_words import DESCRIPTOR_BYTES, gather, keep_descriptor, load_word, store_word, take_descriptors
+from pktpath.wire.link import ETHERNET
+from pktpath.wire.load import copy_between
+
+PCAP_ROW = row_type(
+    ("index", "i8"),  # rx: address of the first of `frame_count` entries
+    ("frame_count", "i8"),
+    ("position", "i8"),  # rx: the next one
+    ("endless", "i8"),
+    ("passes", "i8"),  # rx: times that the whole file was sent
+    ("pps", "i8"),  # rx: frames a second; 0: as fast as they are asked for
+    ("started", "i8"),  # rx: nanoseconds (monotonic) at which `paced` was 0
+    ("paced", "i8"),
+    ("ring", "i8"),  # tx: address of the buffer, whose first two cache lines are HEAD and TAIL; 0: discard
+    ("room", "i8"),  # tx: bytes of the buffer behind them
+    ("epoch", "i8"),  # tx: what to add to the monotonic clock for the time of day
+)
+HEAD, TAIL, RECORDS = 0, 64, 128
+"""Offsets in the ring: bytes taken by the reader and put by the writer so far; the first record."""
+ENTRY = 24
+"""Bytes that tell of a frame: its address; length and length on the wire, 32 bits each; nanoseconds."""
+FRAME_ALIGN = 64
+"""A frame in the window starts at a cache line."""
+_WRAP = -1
+_SECOND = 1_000_000_000
+
+
+@inlined
+def _allowed(row, budget, scratch):
+    """Frames that the rate allows now, at most `budget`."""
+    now = monotonic(scratch.chunks[0])
+    if row.started == 0:
+        row.started = now
+    owed = min(now - row.started, 2 * _SECOND) * row.pps // _SECOND - row.paced
+    if owed > budget:
+        # Nobody asked for a while: what was not sent then is not made up for in one burst.
+        row.paced += owed - budget
+        owed = budget
+    row.paced += owed
+    if now - row.started > _SECOND:
+        # Begin to count anew before the product grows large, and keep the part of a frame that is owed.
+        row.started += row.paced * _SECOND // row.pps
+        row.paced = 0
+        if now - row.started > _SECOND:
+            row.started = now
+    return owed
+
+
+@kernel
+def pcap_store(batch, target, entry, at):
+    """Copy the frames of a batch of a capture to `at` in `target`, and tell of each in `entry`; return the next `at`."""
+    for i in range(batch.used[FRAMES]):
+        frame = batch.frames[i]
+        length = np.int64(frame.head_len)
+        copy_between(target, at, batch.pool.mem, frame.head_addr, length)
+        store_word(target, entry, at)
+        store_word(target, entry + 8, length << 32 | np.int64(frame.wire_len))
+        store_word(target, entry + 16, frame.timestamp)
+        entry += ENTRY
+        at += length + FRAME_ALIGN - 1 & -FRAME_ALIGN
+    return at
+
+
+@inlined
+def _fill(frame, mem, entry, in_port, i):
+    """Write the descriptor that an entry tells of; return its bytes."""
+    lengths = load_word(mem, entry + 8)
+    length = lengths >> 32
+    frame.head_addr = load_word(mem, entry)
+    frame.head_len = length
+    frame.head_chunk = NO_CHUNK
+    frame.frame_len = length
+    frame.frag_first = 0
+    frame.frag_count = 0
+    frame.gso_size = 0
+    frame.hash = 0
+    frame.in_port = in_port
+    frame.link = ETHERNET
+    frame.ip_summed = 0
+    frame.reason = 0
+    frame.timestamp = load_word(mem, entry + 16)
+    frame.option_len = 0
+    frame.payload_sum = -1
+    frame.gso_type = 0
+    frame.gso_segs = 1
+    frame.csum_start = 0
+    frame.csum_offset = 0
+    frame.wire_len = lengths & 0xFFFFFFFF
+    frame.origin = i
+    frame.vlan_tci = 0
+    frame.vlan_proto = 0
+    return length
+
+
+@kernel
+def pcap_receive(queues, row, batch, budget, scratch):
+    """Append up to `budget` frames of the capture to `batch`; return how many.
+
+    Frames are read-only (`NO_CHUNK`), `wire_len` is more than `frame_len` where a snaplen cut them, timestamps are the
+    capture's. A capture that is not endless gives nothing once it is through.
+    """
+    own = queues.pcap[row]
+    n = batch.used[FRAMES]
+    budget = min(budget, len(batch.frames) - n)
+    if own.pps:
+        budget = _allowed(own, budget, scratch)
+    mem = batch.pool.mem
+    count = own.frame_count
+    in_port = own.in_port
+    got = size = 0
+    while got < budget:
+        position = own.position
+        if position == count:
+            if own.endless == 0 or count == 0:
+                break
+            position = 0
+        run = min(count - position, budget - got)
+        entry = own.index + position * ENTRY
+        for i in range(n + got, n + got + run):
+            size += _fill(batch.frames[np.uint64(i)], mem, entry, in_port, i)
+            entry += ENTRY
+        got += run
+        position += run
+        if position == count:
+            own.passes += 1
+        own.position = position
+    batch.used[FRAMES] = n + got
+    own.rx_packets += got
+    own.rx_bytes += size
+    return got
+
+
+@kernel
+def pcap_give_back(queues, row):
+    """Nothing to return: the bytes of a capture stay where they are."""
+
+
+@kernel
+def pcap_transmit(queues, row, batch, order, first, last, scratch):
+    """Copy frames `order[first:last]` into the row's buffer, or discard them where it has none; return how many were taken.
+
+    A frame with a timestamp keeps it, another gets the time of day. A full buffer takes no more: ENOBUFS.
+    """
+    own = queues.pcap[row]
+    if own.ring:
+        taken, size = _keep(own, batch, order, first, last, scratch)
+    else:
+        taken = last - first
+        size = 0
+        for at in range(first, last):
+            size += batch.frames[np.uint64(order[np.uint64(at)])].frame_len
+    own.errno = 0 if taken == last - first else codes.ENOBUFS
+    own.tx_packets += taken
+    own.tx_bytes += size
+    own.tx_refused += last - first - taken
+    return taken
+
+
+@kernel
+def _keep(own, batch, order, first, last, scratch):
+    """Copy frames into the buffer; return how many found room, and their bytes."""
+    mem = batch.pool.mem
+    now = monotonic(scratch.chunks[0]) + own.epoch
+    head = load_word(mem, own.ring + HEAD)
+    tail = load_word(mem, own.ring + TAIL)
+    size = np.int64(0)
+    at = first
+    while at < last:
+        i = order[at]
+        length = np.int64(batch.frames[i].frame_len)
+        place = _reserve(mem, own, head, tail, length)
+        if place < 0:
+            break
+        tail = place
+        _put(mem, own, tail, batch, i, length, now)
+        tail += _record_bytes(length)
+        size += length
+        at += 1
+    store_word(mem, own.ring + TAIL, tail)
+    return at - first, size
+
+
+@inlined
+def _record_bytes(length):
+    """Bytes in the ring of a frame of so many: its length, its descriptor, itself; a multiple of 8."""
+    return 8 + DESCRIPTOR_BYTES + (length + 7 & -8)
+
+
+@inlined
+def _reserve(mem, own, head, tail, length):
+    """Return where a record for `length` bytes may start, -1 where there is no room; records do not wrap."""
+    need = _record_bytes(length)
+    rest = own.room - tail % own.room
+    skip = 0 if need <= rest else rest
+    if tail + skip + need - head > own.room:
+        return -1
+    if skip:
+        store_word(mem, own.ring + RECORDS + tail % own.room, _WRAP)
+    return tail + skip
+
+
+@inlined
+def _put(mem, own, tail, batch, i, length, now):
+    at = own.ring + RECORDS + tail % own.room
+    frame = batch.frames[i]
+    before = frame.timestamp
+    if before == 0:
+        frame.timestamp = now
+    keep_descriptor(mem, at + 8, batch.frames, i)
+    frame.timestamp = before
+    gather(batch, i, at + 8 + DESCRIPTOR_BYTES)
+    store_word(mem, at, length)
+
+
+@kernel
+def pcap_drain(rows, row, batch, head):
+    """Append frames of a row's buffer from `head` on to an empty batch over the same memory; return the new head.
+
+    The frames' bytes stay where they are until the head is stored.
+    """
+    own = rows[row]
+    mem = batch.pool.mem
+    tail = load_word(mem, own.ring + TAIL)
+    n = 0
+    while head < tail and n < len(batch.frames):
+        at = own.ring + RECORDS + head % own.room
+        length = load_word(mem, at)
+        if length == _WRAP:
+            head += own.room - head % own.room
+            continue
+        take_descriptors(batch.frames, n, mem, at + 8, 1)
+        frame = batch.frames[n]
+        frame.head_addr = at + 8 + DESCRIPTOR_BYTES
+        frame.head_len = length
+        frame.head_chunk = NO_CHUNK
+        frame.frag_first = 0
+        frame.frag_count = 0
+        frame.wire_len = max(frame.wire_len, length)
+        frame.option_len = 0
+        frame.in_port = 0
+        frame.origin = n
+        head += _record_bytes(length)
+        n += 1
+    batch.used[FRAMES] = n
+    batch.used[FRAGS] = 0
+    return head
