@@ -21,6 +21,10 @@ COMMANDS = {
     "rss": ("pktpath.cli.rss:rss", "Which flow lands on which queue, and what a better table gives."),
     "ethtool": ("pktpath.cli.ethtool:ethtool", "ethtool's words and texts, on real devices and own cards."),
     "replay": ("pktpath.cli.replay:replay", "What a card and a host would do with a capture."),
+    "appctl": ("pktpath.cli.appctl:appctl", "Any control command of a running daemon; ovs-appctl works too."),
+    "dpctl": ("pktpath.cli.dpctl:dpctl", "The datapath: ports, megaflows, masks, with ovs-dpctl's text."),
+    "ofctl": ("pktpath.cli.ofctl:ofctl", "Flows, groups and meters of a bridge, in ovs-ofctl's words."),
+    "top": ("pktpath.cli.top:top", "Ports, threads and megaflows of a running daemon, live."),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""

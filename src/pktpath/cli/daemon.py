@@ -1,0 +1,36 @@
+"""What the commands that ask a daemon share: `-t`, `--timeout`, and one question."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from pktpath.control.socket_path import find_socket
+from pktpath.control.unixctl_client import call
+
+WORDS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Settings of a command whose words, dashes and all, are the daemon's."""
+
+
+def asks(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `-t SOCKET` (parameter `target`) and `--timeout` (parameter `timeout`, seconds)."""
+    target = click.option(
+        "-t",
+        "--target",
+        metavar="SOCKET",
+        help="Control socket: a path, or a daemon's name in the run directory. Default: the only one there.",
+    )
+    timeout = click.option(
+        "-T", "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds to wait."
+    )
+    return target(timeout(function))
+
+
+def ask(target: str | None, timeout: float, command: str, words: Sequence[str] = ()) -> str:
+    """Return what the daemon answers."""
+    return call(find_socket(target), command, list(words), timeout)
+
+
+def print_text(text: str) -> None:
+    """Print an answer; its lines have their ends already."""
+    click.echo(text, nl=bool(text) and not text.endswith("\n"))
