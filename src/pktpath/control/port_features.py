@@ -1,0 +1,123 @@
+"""`netdev/features`, `netdev/set-features` and `netdev/statistics`: ports of a switch as `pktpath ethtool` asks for them.
+
+A port is named BRIDGE/PORT, or PORT alone. Features travel as the five sets of `DeviceFeatures`, by the kernel's names.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pktpath.control.engine import Command
+from pktpath.control.switch_port import SwitchPort
+from pktpath.device_features import DeviceFeatures, check_changeable, of_card
+from pktpath.errors import BadInput, Refused
+from pktpath.features import FeatureState, request
+from pktpath.switch.views import DatapathView
+
+
+class _Engine(Protocol):
+    def view(self) -> DatapathView: ...
+
+
+class _Switch(Protocol):
+    """What is needed of `control.switch.Switch`."""
+
+    ports: dict[str, SwitchPort]
+
+    @property
+    def engine(self) -> _Engine: ...
+
+    def set_features(self, port: SwitchPort, state: FeatureState) -> None: ...
+
+
+class PortFeatures:
+    """The three commands."""
+
+    def __init__(self, switch: _Switch) -> None:
+        self._switch = switch
+
+    def commands(self) -> dict[str, Command]:
+        """Return them for a control server."""
+        return {
+            "netdev/features": Command("bridge/port", 1, 1, self.features),
+            "netdev/set-features": Command("bridge/port {feature: on}", 2, 2, self.set_features),
+            "netdev/statistics": Command("bridge/port", 1, 1, self.statistics),
+        }
+
+    def features(self, words: list[str]) -> str:
+        """Return the features of a port as JSON."""
+        return _reply(to_json(of_card(self._state(self._port(words[0])))))
+
+    def set_features(self, words: list[str]) -> str:
+        """Switch features, {kernel name: boolean}, all or none; return them before and after as JSON."""
+        name, text = words
+        port = self._port(name)
+        state = self._state(port)
+        wanted = _wanted(text)
+        before = of_card(state)
+        check_changeable(name, before, wanted)
+        new = request(state, wanted)
+        if new != state:
+            self._switch.set_features(port, new)
+        return _reply({"before": to_json(before), "after": to_json(of_card(new))})
+
+    def statistics(self, words: list[str]) -> str:
+        """Return what a port has counted as JSON, a list of name and number."""
+        port = self._port(words[0])
+        for view in self._switch.engine.view().ports:
+            if view.number == port.number:
+                return _reply(list(view.counters.items()))
+        return _reply([])
+
+    def _port(self, name: str) -> SwitchPort:
+        bridge, slash, short = name.rpartition("/")
+        port = self._switch.ports.get(short)
+        if port is None or (slash and port.bridge != bridge):
+            there = ", ".join(f"{port.bridge}/{name}" for name, port in self._switch.ports.items())
+            message = f"{name}: the switch has no such port; it has {there or 'none'}"
+            raise BadInput(message)
+        return port
+
+    def _state(self, port: SwitchPort) -> FeatureState:
+        if port.features is None:
+            message = f"{port.bridge}/{port.config.name}: not open: {port.fault}"
+            raise Refused(message)
+        return port.features
+
+
+def to_json(device: DeviceFeatures) -> dict[str, list[str]]:
+    """Return features as JSON has them: lists of names, in the order of the bits."""
+    sets = {name: getattr(device, name) for name in ("hw", "wanted", "active", "nochange")}
+    return {"names": list(device.names)} | {
+        name: [word for word in device.names if word in found] for name, found in sets.items()
+    }
+
+
+def from_json(document: Mapping[str, Any]) -> DeviceFeatures:
+    """Return what `to_json` wrote.
+
+    Raises:
+        BadInput: it did not.
+
+    """
+    try:
+        sets = (frozenset(document[name]) for name in ("hw", "wanted", "active", "nochange"))
+        return DeviceFeatures(tuple(document["names"]), *sets)
+    except (KeyError, TypeError):
+        message = "the switch sent no features: is it another version?"
+        raise BadInput(message) from None
+
+
+def _wanted(text: str) -> dict[str, bool]:
+    try:
+        wanted = json.loads(text)
+    except ValueError:
+        wanted = None
+    if not isinstance(wanted, dict) or not all(isinstance(on, bool) for on in wanted.values()):
+        message = f'{text[:60]}: features are a JSON object as {{"rx-gro": false}}'
+        raise BadInput(message)
+    return wanted
+
+
+def _reply(value: object) -> str:
+    return json.dumps(value) + "\n"
