@@ -111,3 +111,96 @@ def on_compile(start: Callable[[str], object], end: Callable[[], object]) -> Non
                 end()
 
     event.register("numba:compile", Listener())
+
+
+# Stages compiled apart. A kernel's callees are compiled again on every floor above them, which for a whole
+# packet path is minutes. A stage is compiled once, for itself, and called through its address. What all stages share is a
+# NamedTuple of NamedTuples and arrays: a stage gets one pointer, behind which stands a pointer to each part, and opens what
+# it needs.
+
+if JIT_DISABLED:
+    _STAGES: list[Any] = []
+
+    def stage(function: F) -> F:
+        """Compile apart, to be called through `call_stage`: (shared, a, b, c, d) -> int64, all but `shared` int64."""
+        _STAGES.append(function)
+        return function
+
+    def shared_of(context: Any) -> Any:
+        """Return what stages take for a NamedTuple; valid as long as the caller runs."""
+        return context
+
+    def opened(pointer: Any) -> Any:
+        """Return the parts of what a stage was given, or one part."""
+        return pointer
+
+    def call_stage(address: int, shared: Any, a: int, b: int, c: int, d: int) -> int:
+        """Call a stage by its address."""
+        return int(_STAGES[address](shared, a, b, c, d))
+
+    def stage_address(function: Any, context: Any) -> int:
+        """Return the address of a stage, compiled for a NamedTuple like this."""
+        return _STAGES.index(function)
+
+else:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    def stage(function: F) -> F:
+        """Compile apart, to be called through `call_stage`: (shared, a, b, c, d) -> int64, all but `shared` int64."""
+        compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+        return compiled
+
+    def _parts_of(context: Any) -> Any:
+        """Type of the pointers to the parts of a NamedTuple of this type."""
+        return types.NamedTuple([types.CPointer(part) for part in context.types], context.instance_class)
+
+    def _shared_of(_typing: Any, context: Any) -> Any:
+        parts = _parts_of(context)
+
+        def codegen(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            places = []
+            for at, kind in enumerate(signature.args[0].types):
+                place = cgutils.alloca_once(builder, target.get_data_type(kind))
+                target.pack_value(builder, kind, builder.extract_value(args[0], at), place)
+                places.append(place)
+            whole = cgutils.alloca_once(builder, target.get_data_type(parts))
+            target.pack_value(builder, parts, target.make_tuple(builder, parts, places), whole)
+            return whole
+
+        return types.CPointer(parts)(context), codegen
+
+    def _opened(_typing: Any, pointer: Any) -> Any:
+        def codegen(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return target.unpack_value(builder, signature.return_type, args[0])
+
+        return pointer.dtype(pointer), codegen
+
+    def _call_stage(_typing: Any, address: Any, shared: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds = signature.args[1:]
+            function = context.call_conv.get_function_type(types.int64, kinds)
+            pointer = builder.inttoptr(args[0], ir.PointerType(function))
+            status, result = context.call_conv.call_function(builder, pointer, types.int64, kinds, args[1:])
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return result
+
+        return types.int64(types.int64, shared, *(types.int64,) * 4), codegen
+
+    shared_of: Any = intrinsic(_shared_of)
+    """Return what stages take for a NamedTuple; valid as long as the caller runs."""
+    opened: Any = intrinsic(_opened)
+    """Return the parts of what a stage was given, or one part."""
+    call_stage: Any = intrinsic(_call_stage)
+    """Call a stage by its address: (address, shared, a, b, c, d)."""
+
+    def stage_address(function: Any, context: Any) -> int:
+        """Return the address of a stage, compiled for a NamedTuple like this."""
+        arguments = (types.CPointer(_parts_of(numba.typeof(context))), *(types.int64,) * 4)
+        function.compile(types.int64(*arguments))
+        result = function.overloads[arguments]
+        address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+        return address

@@ -7,15 +7,16 @@ in the kernel. Everything that is read for reports is counters that workers writ
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pktpath.features import Feature
 from pktpath.nic.clock import cycles
 from pktpath.path.live_queues import make_queues
 from pktpath.path.live_slow import Upcalls
 from pktpath.path.live_thread import LiveThread
-from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_worker
+from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_context
 from pktpath.path.live_view import port_view, worker_view
+from pktpath.pool import Pool  # noqa: TC001  read at run time by whoever asks for hints
 from pktpath.port.live import LivePort
 from pktpath.port.live_memory import LiveMemory
 from pktpath.switch.datapath import Count, Datapath, make_ports
@@ -44,14 +45,6 @@ class EnginePort(NamedTuple):
     port: LivePort
     active: Feature
     """What is switched on."""
-
-
-class NeedsPool(Protocol):
-    """A port whose frames must lie in the memory of the worker that serves it (AF_XDP)."""
-
-    def open_for(self, worker: int, pool: object) -> None:
-        """Open its queues over a worker's pool."""
-        ...
 
 
 class EngineSettings(NamedTuple):
@@ -86,6 +79,8 @@ class LiveEngine:
         self.memory = LiveMemory()
         self.queues = make_queues()
         self.ports: dict[int, EnginePort] = {}
+        self.pools: list[Pool] = []
+        """Of each worker."""
         self._threads: list[LiveThread] = []
         cores: tuple[int | None, ...] = settings.cores or (None,)
         self._table = FlowTable(settings.flow_limit + settings.flow_limit // 4 + 1024, len(cores), self._epoch)
@@ -93,9 +88,10 @@ class LiveEngine:
         self._upcalls = Upcalls(slow_path, self._table, self._threads)
         for number, core in enumerate(cores):
             pool = self.memory.pool(header=settings.header_chunks, normal=settings.normal_chunks, large=settings.large_chunks)
-            worker = make_worker(number, pool, emc_insert_inv_prob=settings.emc_insert_inv_prob, weight=settings.weight)
-            worker.settings[Setting.UPCALL_EVENT] = self._upcalls.event
-            self._threads.append(LiveThread(worker, self.datapath, self.queues, core=core, poll=core is not None))
+            context = make_context(number, pool, self.datapath, self.queues)
+            context.worker.settings[Setting.UPCALL_EVENT] = self._upcalls.event
+            self.pools.append(pool)
+            self._threads.append(LiveThread(context, core=core, poll=core is not None))
         self._places: dict[int, list[tuple[int, int, int]]] = {}
         """Port: (worker, kind and row) of each of its queues."""
         self._samples: dict[tuple[int, int, int], deque[tuple[float, int]]] = {}
@@ -115,7 +111,7 @@ class LiveEngine:
             words[Setting.SLEEP_MAX_NS] = settings.sleep_max_us * 1000
             words[Setting.DELAY_NS] = settings.delay_us * 1000
             inverse = settings.emc_insert_inv_prob
-            thread.worker.emc.chance[1] = 0 if inverse == 0 else ((1 << 32) - 1) // inverse + 1
+            thread.context.emc.chance[1] = 0 if inverse == 0 else ((1 << 32) - 1) // inverse + 1
 
     # What the daemon's loop calls.
 
@@ -171,8 +167,10 @@ class LiveEngine:
                 kind, row = port.port.tx(thread.worker.number)
                 thread.worker.tx[port.number] = (int(kind), row)
             places = []
-            for queue in queues:
-                thread = min(self._threads, key=self._load)
+            homes = getattr(port.port, "homes", None)
+            for nth, queue in enumerate(queues):
+                # The frames of some queues lie in the pool of one worker (AF_XDP): they have no choice.
+                thread = self._threads[homes[nth]] if homes else min(self._threads, key=self._load)
                 self._give_queue(thread, int(queue.kind), queue.row, port, queue.fd)
                 places.append((thread.worker.number, int(queue.kind), queue.row))
             self._places[port.number] = places
@@ -253,7 +251,7 @@ class LiveEngine:
     def idle(self) -> bool:
         """Whether no accepted frame is left inside."""
         return all(
-            int(thread.worker.waiting.rings[Ring.ASKED]) == int(thread.worker.waiting.rings[Ring.TAKEN])
+            int(thread.context.waiting.rings[Ring.ASKED]) == int(thread.context.waiting.rings[Ring.TAKEN])
             for thread in self._threads
         )
 

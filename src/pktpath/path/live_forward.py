@@ -5,10 +5,10 @@ Looking up goes stage after stage over the whole batch, so that the loads of one
 
 import numpy as np
 
-from pktpath.batch import FRAMES
-from pktpath.jit import inlined, kernel
+from pktpath.batch import FRAMES, release
+from pktpath.jit import call_stage, inlined, opened, stage
 from pktpath.path.live_transmit import output, send_lists
-from pktpath.path.live_types import Tally
+from pktpath.path.live_types import Stages, Tally, batch_at
 from pktpath.path.live_upcall import ask
 from pktpath.switch.actions import Operation
 from pktpath.switch.datapath import Count
@@ -34,16 +34,19 @@ _TO_CONTROLLER, _NOT_TO_CONTROLLER = int(Count.CONTROLLER), int(Count.CONTROLLER
 _CONTROLLER_RATE, _CONTROLLER_BURST, _SECOND = 1000, 250, 1_000_000_000
 """Copies a second for the controller and most at once (controller_rate_limit and controller_burst_limit of Open vSwitch)."""
 _PACKETS, _EMC_HITS, _MEGAFLOW_HITS = int(Tally.PACKETS), int(Tally.EMC_HITS), int(Tally.MEGAFLOW_HITS)
+_RUN = int(Stages.RUN)
 _LOOKUPS, _MISSED = int(Tally.SUBTABLE_LOOKUPS), int(Tally.MISSED_SUBTABLES)
 
 
-@kernel
-def classify(worker, datapath, batch, now):
+@stage
+def classify(shared, which, now, _c, _d):
     """Find the program of every frame of a batch; a frame that no megaflow covers waits for the slow path."""
+    parts = opened(shared)
+    worker, emc, table, waiting = opened(parts.worker), opened(parts.emc), opened(parts.megaflows), opened(parts.waiting)
+    batch = batch_at(parts, which)
     count = batch.used[FRAMES]
-    table = datapath.megaflows
     statistics = table.statistics[worker.number]
-    keys, emc = worker.keys, worker.emc
+    keys = worker.keys
     short_on = emc.chance[1] > 0
     for i in range(count):
         words = extract_key(batch, i, keys, i)
@@ -83,7 +86,7 @@ def classify(worker, datapath, batch, now):
         flow = worker.flow[i]
         if flow < 0:
             worker.todo[i] = WAITS
-            ask(worker, batch, i, i)
+            ask(worker, waiting, batch, i, i)
             continue
         used = statistics[np.uint64(flow)]
         used.packets += 1
@@ -91,24 +94,29 @@ def classify(worker, datapath, batch, now):
         used.used = now
         used.tcp_flags |= np.int64(keys[i, 4] >> np.uint64(16) & np.uint64(0xFFFF))
         worker.todo[i] = table.flows[np.uint64(flow)].program
+    return np.int64(0)
 
 
-@kernel
-def forward(worker, datapath, queues, batch, now):
-    """Run the program `worker.todo` of every frame and send what it puts out; the batch keeps its frames."""
+@stage
+def forward(shared, which, now, _c, _d):
+    """Run the program `worker.todo` of every frame and send what it puts out; the batch is empty afterwards."""
+    parts = opened(shared)
+    worker, programs, ports = opened(parts.worker), opened(parts.programs), opened(parts.ports)
+    batch = batch_at(parts, which)
     count = batch.used[FRAMES]
-    programs = datapath.programs.programs
     for i in range(count):
         number = worker.todo[i]
         if number < 0:
             continue
-        only = np.int64(programs[np.uint64(number)].only_port)
+        only = np.int64(programs.programs[np.uint64(number)].only_port)
         if only != NO_PORT:
-            while not output(worker, datapath, batch, i, only):
-                send_lists(worker, datapath, queues, batch)
+            while not output(worker, ports, np.uint64(batch.frames[np.uint64(i)].in_port), i, only):
+                send_lists(shared, worker, which)
         else:
-            _run(worker, datapath, queues, batch, i, programs[number].first, programs[number].rows, now)
-    send_lists(worker, datapath, queues, batch)
+            call_stage(worker.calls[_RUN], shared, i, number, which, now)
+    send_lists(shared, worker, which)
+    release(batch)
+    return np.int64(0)
 
 
 @inlined
@@ -123,30 +131,35 @@ def _may_disturb(controller, now):
     return True
 
 
-@inlined
-def _run(worker, datapath, queues, batch, frame, first, rows, now):
+@stage
+def run_program(shared, frame, number, which, now):
     """Run a program of several rows for one frame."""
+    parts = opened(shared)
+    worker, programs, ports, meters = opened(parts.worker), opened(parts.programs), opened(parts.ports), opened(parts.meters)
+    batch = batch_at(parts, which)
+    first = np.int64(programs.programs[np.uint64(number)].first)
+    rows = np.int64(programs.programs[np.uint64(number)].rows)
     port = np.uint64(batch.frames[frame].in_port)
     counts = worker.counts[port]
     i = np.int64(frame)
     outputs = np.int64(0)
     listed = False  # whether a list holds frame `i` as it is now
     for row in range(first, first + rows):
-        operation = datapath.programs.rows[row, 0]
-        a = datapath.programs.rows[row, 1]
-        b = datapath.programs.rows[row, 2]
-        c = datapath.programs.rows[row, 3]
+        operation = programs.rows[row, 0]
+        a = programs.rows[row, 1]
+        b = programs.rows[row, 2]
+        c = programs.rows[row, 3]
         if operation == _OUTPUT:
-            while not output(worker, datapath, batch, i, a):
-                send_lists(worker, datapath, queues, batch)
+            while not output(worker, ports, port, i, a):
+                send_lists(shared, worker, which)
             outputs += 1
             listed = True
             continue
         if operation == _METER:
-            if not meter_pass(datapath.meters, a, now, 1, np.int64(batch.frames[i].frame_len)):
+            if not meter_pass(meters, a, now, 1, np.int64(batch.frames[i].frame_len)):
                 counts[_DROP_METER] += outputs == 0
                 counts[_COPIED] += max(outputs - 1, 0)
-                return
+                return np.int64(0)
             continue
         if operation == _CONTROLLER:
             counts[_TO_CONTROLLER if _may_disturb(worker.controller, now) else _NOT_TO_CONTROLLER] += 1
@@ -157,7 +170,7 @@ def _run(worker, datapath, queues, batch, frame, first, rows, now):
             if j < 0:
                 counts[_DROP_MEMORY] += outputs == 0
                 counts[_COPIED] += max(outputs - 1, 0)
-                return
+                return np.int64(0)
             i = np.int64(j)
             listed = False
         done = False
@@ -172,6 +185,7 @@ def _run(worker, datapath, queues, batch, frame, first, rows, now):
         if not done:
             counts[_DROP_MEMORY] += outputs == 0
             counts[_COPIED] += max(outputs - 1, 0)
-            return
+            return np.int64(0)
     counts[_DROP_ACTION] += outputs == 0
     counts[_COPIED] += max(outputs - 1, 0)
+    return np.int64(0)

@@ -1,10 +1,14 @@
 """Which kernel serves a queue of which kind: the only place that knows them all."""
 
-from pktpath.jit import kernel
+import numpy as np
+
+from pktpath.jit import opened, stage
+from pktpath.path.live_types import FIT, batch_at
 from pktpath.port.live import Kind, Queues
+from pktpath.port.live_pcap import make_pcap_rows
 from pktpath.port.memory_io import make_memory_queues, memory_give_back, memory_receive, memory_transmit
 from pktpath.port.packet_io import make_packet_queues, packet_give_back, packet_receive, packet_transmit
-from pktpath.port.pcap_io import make_pcap_queues, pcap_give_back, pcap_receive, pcap_transmit
+from pktpath.port.pcap_io import pcap_give_back, pcap_receive, pcap_transmit
 from pktpath.port.tap_io import make_tap_queues, tap_give_back, tap_receive, tap_transmit
 from pktpath.port.xdp_io import make_xdp_queues, xdp_give_back, xdp_receive, xdp_transmit
 
@@ -14,27 +18,33 @@ TAP, PACKET, XDP, PCAP, MEMORY = (int(kind) for kind in Kind)
 def make_queues() -> Queues:
     """Return the empty tables of a process."""
     return Queues(
-        make_tap_queues(), make_packet_queues(), make_xdp_queues(), make_pcap_queues(), make_memory_queues()
+        make_tap_queues(), make_packet_queues(), make_xdp_queues(), make_pcap_rows(), make_memory_queues()
     )  # fmt: skip
 
 
-@kernel
-def receive(queues, kind, row, batch, budget, scratch):
-    """Append up to `budget` frames of a queue to a batch; return how many, or -errno."""
+@stage
+def receive(shared, nth, budget, _c, _d):
+    """Append up to `budget` frames of the worker's queue `nth` to `polled`; return how many, or -errno."""
+    parts = opened(shared)
+    worker, queues = opened(parts.worker), opened(parts.queues)
+    kind, row, batch, scratch = worker.rx[nth].kind, worker.rx[nth].row, opened(parts.polled), opened(parts.scratch)
     if kind == PACKET:
-        return packet_receive(queues, row, batch, budget, scratch)
+        return np.int64(packet_receive(queues, row, batch, budget, scratch))
     if kind == TAP:
-        return tap_receive(queues, row, batch, budget, scratch)
+        return np.int64(tap_receive(queues, row, batch, budget, scratch))
     if kind == XDP:
-        return xdp_receive(queues, row, batch, budget, scratch)
+        return np.int64(xdp_receive(queues, row, batch, budget, scratch))
     if kind == PCAP:
-        return pcap_receive(queues, row, batch, budget, scratch)
-    return memory_receive(queues, row, batch, budget, scratch)
+        return np.int64(pcap_receive(queues, row, batch, budget, scratch))
+    return np.int64(memory_receive(queues, row, batch, budget, scratch))
 
 
-@kernel
-def give_back(queues, kind, row):
-    """Tell a queue that its frames are finished with."""
+@stage
+def give_back(shared, nth, _b, _c, _d):
+    """Tell the worker's queue `nth` that its frames are finished with."""
+    parts = opened(shared)
+    worker, queues = opened(parts.worker), opened(parts.queues)
+    kind, row = worker.rx[nth].kind, worker.rx[nth].row
     if kind == PACKET:
         packet_give_back(queues, row)
     elif kind == TAP:
@@ -45,17 +55,23 @@ def give_back(queues, kind, row):
         pcap_give_back(queues, row)
     else:
         memory_give_back(queues, row)
+    return np.int64(0)
 
 
-@kernel
-def transmit(queues, kind, row, batch, order, first, last, scratch):
-    """Send frames `order[first:last]` of a batch; return how many were taken."""
+@stage
+def transmit(shared, port, which, first, last):
+    """Send frames `first` to `last` (excluded) of a port's list, or of what was made fit for it; return how many were taken."""
+    parts = opened(shared)
+    worker, queues = opened(parts.worker), opened(parts.queues)
+    batch = batch_at(parts, which)
+    order = worker.kept if which == FIT else worker.lists[port]
+    kind, row, scratch = worker.tx[port, 0], worker.tx[port, 1], opened(parts.scratch)
     if kind == PACKET:
-        return packet_transmit(queues, row, batch, order, first, last, scratch)
+        return np.int64(packet_transmit(queues, row, batch, order, first, last, scratch))
     if kind == TAP:
-        return tap_transmit(queues, row, batch, order, first, last, scratch)
+        return np.int64(tap_transmit(queues, row, batch, order, first, last, scratch))
     if kind == XDP:
-        return xdp_transmit(queues, row, batch, order, first, last, scratch)
+        return np.int64(xdp_transmit(queues, row, batch, order, first, last, scratch))
     if kind == PCAP:
-        return pcap_transmit(queues, row, batch, order, first, last, scratch)
-    return memory_transmit(queues, row, batch, order, first, last, scratch)
+        return np.int64(pcap_transmit(queues, row, batch, order, first, last, scratch))
+    return np.int64(memory_transmit(queues, row, batch, order, first, last, scratch))

@@ -64,7 +64,7 @@ class Upcalls:
         return any(_waiting(thread) for thread in self._threads)
 
     def _serve(self, thread: LiveThread, most: int) -> int:
-        waiting = thread.worker.waiting
+        waiting = thread.context.waiting
         count = min(_waiting(thread), most)
         read = int(waiting.rings[Ring.READ])
         for nth in range(read, read + count):
@@ -72,7 +72,7 @@ class Upcalls:
             key = self._table.key_in(waiting.keys, place)
             flow = self._table.find_row(waiting.keys, place)
             number = int(self._table.table.flows[flow].program) if flow >= 0 else self._translate(key, thread.core)
-            answer(thread.worker, place, number)
+            answer(waiting, place, number)
             waiting.rings[Ring.READ] = nth + 1
         if count:
             thread.wake()
@@ -161,5 +161,5 @@ class Upcalls:
 
 
 def _waiting(thread: LiveThread) -> int:
-    rings = thread.worker.waiting.rings
+    rings = thread.context.waiting.rings
     return int(rings[Ring.ASKED] - rings[Ring.READ])

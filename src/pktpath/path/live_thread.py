@@ -7,10 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pktpath.path.live_loop import run
-from pktpath.path.live_types import Control, Setting, Worker
-from pktpath.port.live import Queues
-from pktpath.switch.datapath import Datapath
+from pktpath.path.live_loop import link, run
+from pktpath.path.live_types import Context, Control, Setting
 
 _PR_SET_TIMERSLACK, _SLACK_NS = 29, 1000
 _NEWS = (1).to_bytes(8, "little")
@@ -19,12 +17,12 @@ _NEWS = (1).to_bytes(8, "little")
 class LiveThread:
     """A worker and the thread that runs it: all compiled, without the interpreter lock."""
 
-    def __init__(self, worker: Worker, datapath: Datapath, queues: Queues, *, core: int | None, poll: bool) -> None:
+    def __init__(self, context: Context, *, core: int | None, poll: bool) -> None:
         """Make it ready; `core` pins it, `poll` lets it never sleep in epoll."""
-        self.worker = worker
+        self.context = context
+        worker = self.worker = context.worker
         self.core = core
         self.poll = poll
-        self._datapath, self._queues = datapath, queues
         self.event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.epoll = select.epoll()
         self.epoll.register(self.event, select.EPOLLIN)
@@ -40,7 +38,8 @@ class LiveThread:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread and let it run."""
+        """Start the thread and let it run; what is not compiled yet is compiled first."""
+        link(self.context)
         self._thread = threading.Thread(target=self._main, name=f"pmd-{self.core}" if self.poll else "datapath", daemon=True)
         self._thread.start()
         self.resume()
@@ -54,7 +53,7 @@ class LiveThread:
             if self._ended:
                 return
             try:
-                run(self.worker, self._datapath, self._queues)
+                run(self.context)
             except BaseException as failure:  # noqa: BLE001  told by whoever looks; a thread has nobody to raise to
                 self.failure = failure
                 self._go.clear()

@@ -8,13 +8,12 @@ import numpy as np
 
 from pktpath.batch import CHECKSUM_PARTIAL, FRAGS, FRAMES, copy_descriptor, hold_frame, release
 from pktpath.features import Feature
-from pktpath.jit import inlined, kernel
+from pktpath.jit import call_stage, inlined, opened, stage
 from pktpath.nic.clock import monotonic
 from pktpath.offload.gso import gso_segment
 from pktpath.offload.gso_plan import carries, completes_checksum, is_super
 from pktpath.path.live_mirror import WIRE_OUT, wanted, watch_listed
-from pktpath.path.live_queues import transmit
-from pktpath.path.live_types import LIST, Tally
+from pktpath.path.live_types import FIT, LIST, Stages, Tally, batch_at
 from pktpath.port.live import MAX_BURST
 from pktpath.switch.datapath import MAX_PORTS, Count
 from pktpath.switch.rewrite_vlan import insert_tag
@@ -23,14 +22,15 @@ from pktpath.wire import ethernet
 _SG = int(Feature.SG)
 _HANDED, _CUT, _TX, _TX_BYTES = int(Count.HANDED), int(Count.CUT), int(Count.TX), int(Count.TX_BYTES)
 _TX_DROPPED, _UNSENDABLE, _DROP_NO_PORT = int(Count.TX_DROPPED), int(Count.UNSENDABLE), int(Count.DROP_NO_PORT)
+_SEND, _TRANSMIT = int(Stages.SEND), int(Stages.TRANSMIT)
 _TX_PACKETS, _TX_BATCHES = int(Tally.TX_PACKETS), int(Tally.TX_BATCHES)
 
 
 @inlined
-def output(worker, datapath, batch, i, port):
+def output(worker, ports, in_port, i, port):
     """Put frame `i` on the list of a port; False if the list is full and must be sent first."""
-    if port >= MAX_PORTS or not datapath.ports[port].up or worker.tx[port, 0] < 0:
-        worker.counts[np.uint64(batch.frames[i].in_port), _DROP_NO_PORT] += 1
+    if port >= MAX_PORTS or not ports[port].up or worker.tx[port, 0] < 0:
+        worker.counts[in_port, _DROP_NO_PORT] += 1
         return True
     used = worker.listed[port]
     if used == LIST:
@@ -58,31 +58,35 @@ def _sendable(batch, i, features, longest):
 
 
 @inlined
-def send_lists(worker, datapath, queues, batch):
-    """Send what stands on the lists of all ports; the batch keeps its frames."""
+def send_lists(shared, worker, which):
+    """Send what stands on the lists of all ports, frames of one batch; the batch keeps them."""
     for nth in range(worker.touched[MAX_PORTS]):
         port = worker.touched[nth]
-        send_list(worker, datapath, queues, batch, port)
+        call_stage(worker.calls[_SEND], shared, port, which, 0, 0)
         worker.listed[port] = 0
     worker.touched[MAX_PORTS] = 0
 
 
-@kernel
-def send_list(worker, datapath, queues, batch, port):
+@stage
+def send(shared, port, which, _c, _d):
     """Send what stands on the list of one port."""
-    features = datapath.ports[port].features
-    longest = datapath.ports[port].mtu + ethernet.LENGTH + ethernet.TAG_LENGTH
+    parts = opened(shared)
+    worker, ports = opened(parts.worker), opened(parts.ports)
+    batch = batch_at(parts, which)
+    features = ports[port].features
+    longest = ports[port].mtu + ethernet.LENGTH + ethernet.TAG_LENGTH
     order = worker.lists[port]
     listed = worker.listed[port]
     worker.counts[port, _HANDED] += listed
     sendable = True
     for nth in range(listed):
         sendable &= _sendable(batch, order[nth], features, longest)
+    mirror = opened(parts.mirror)
     if sendable:
-        _transmit(worker, queues, port, batch, order, listed)
-        return
-    worker.counts[port, _UNSENDABLE] += _stage(worker, batch, order, listed)
-    staged, fit = worker.staged, worker.fit
+        _transmit(shared, worker, mirror, port, which, batch, order, listed)
+        return np.int64(0)
+    staged, fit = opened(parts.staged), opened(parts.fit)
+    worker.counts[port, _UNSENDABLE] += _stage(staged, batch, order, listed)
     first = np.int64(0)
     while staged.used[FRAMES] > 0:
         before = first
@@ -99,22 +103,23 @@ def send_list(worker, datapath, queues, batch, port):
                 worker.kept[kept] = i
                 kept += 1
         worker.counts[port, _UNSENDABLE] += made - kept
-        _transmit(worker, queues, port, fit, worker.kept, kept)
+        _transmit(shared, worker, mirror, port, FIT, fit, worker.kept, kept)
         release(fit)
+    return np.int64(0)
 
 
 @inlined
-def _transmit(worker, queues, port, batch, order, count):
+def _transmit(shared, worker, mirror, port, which, batch, order, count):
     counts = worker.counts[port]
     done = np.int64(0)
     while done < count:
         burst = min(count - done, MAX_BURST)
-        sent = transmit(queues, worker.tx[port, 0], worker.tx[port, 1], batch, order, done, done + burst, worker.scratch)
+        sent = call_stage(worker.calls[_TRANSMIT], shared, port, which, done, done + burst)
         size = np.int64(0)
         for nth in range(done, done + sent):
             size += batch.frames[order[nth]].frame_len
-        if wanted(worker.mirror, WIRE_OUT):
-            watch_listed(worker.mirror, batch, order, done, done + sent, port, monotonic(worker.timespec))
+        if wanted(mirror, WIRE_OUT):
+            watch_listed(mirror, batch, order, done, done + sent, port, monotonic(worker.timespec))
         counts[_TX] += sent
         counts[_TX_BYTES] += size
         worker.tally[_TX_PACKETS] += sent
@@ -126,9 +131,8 @@ def _transmit(worker, queues, port, batch, order, count):
 
 
 @inlined
-def _stage(worker, batch, order, listed):
-    """Let the frames of a list stand in `worker.staged`, sharing every byte but tags; return how many found no room."""
-    staged = worker.staged
+def _stage(staged, batch, order, listed):
+    """Let the frames of a list stand in `staged`, sharing every byte but tags; return how many found no room."""
     staged.used[FRAMES] = 0
     staged.used[FRAGS] = 0
     for nth in range(listed):

@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.batch import Batch, make_batch
+from pktpath.jit import inlined, opened
 from pktpath.offload.gro_table import GroTable, make_gro_tables
 from pktpath.offload.rules import DEFAULT_RULES, RULES, KernelRules
 from pktpath.path.live_mirror import Mirror, make_mirror
 from pktpath.pool import Pool
-from pktpath.port.live import MAX_BURST, MAX_QUEUES, Scratch, make_scratch
-from pktpath.switch.datapath import COUNTS, MAX_PORTS
+from pktpath.port.live import MAX_BURST, MAX_QUEUES, Queues, Scratch, make_scratch
+from pktpath.switch.datapath import COUNTS, MAX_PORTS, Datapath
 from pktpath.switch.emc import DEFAULT_INSERT_INV_PROB, Emc, make_emc
 from pktpath.switch.fields import KEY_WORDS
+from pktpath.switch.flow_table import Programs
+from pktpath.switch.megaflow import Megaflows
 
 WAITING = 1024
 """Upcalls that a worker may have on their way."""
@@ -99,18 +102,9 @@ class Waiting(NamedTuple):
 
 
 class Worker(NamedTuple):
-    """One datapath thread."""
+    """The small things of one datapath thread."""
 
     number: int
-    pool: Pool
-    polled: Batch
-    """What a queue gave."""
-    seen: Batch
-    """What GRO made of it, or frames that were answered."""
-    staged: Batch
-    """Frames on their way to a port that cannot take them as they are."""
-    fit: Batch
-    """The same as that port takes them."""
     keys: NDArray[np.uint64]
     """(frames, KEY_WORDS)"""
     words: NDArray[np.int64]
@@ -128,13 +122,8 @@ class Worker(NamedTuple):
     """(MAX_PORTS + 1,) ports with frames; the last element says how many."""
     kept: NDArray[np.int64]
     """(MAX_BURST,) frames of `fit` that go."""
-    emc: Emc
-    tables: GroTable
-    waiting: Waiting
-    mirror: Mirror
     controller: NDArray[np.int64]
     """(2,) copies for the controller that are allowed now, in billionths; when that was reckoned."""
-    scratch: Scratch
     rx: Any
     """(MAX_QUEUES,) records of type RX_QUEUE."""
     rx_count: NDArray[np.int64]
@@ -153,7 +142,57 @@ class Worker(NamedTuple):
     """(4,) where clocks write."""
     events: NDArray[np.uint64]
     """(64,) where epoll_wait writes."""
+    calls: NDArray[np.int64]
+    """(len(Stages),) addresses of the stages."""
     rules: KernelRules
+
+
+class Context(NamedTuple):
+    """All that a datapath thread works with; its stages get a pointer to each part."""
+
+    worker: Worker
+    polled: Batch
+    """What a queue gave."""
+    seen: Batch
+    """What GRO made of it, or frames that were answered."""
+    staged: Batch
+    """Frames on their way to a port that cannot take them as they are."""
+    fit: Batch
+    """The same as that port takes them."""
+    emc: Emc
+    tables: GroTable
+    waiting: Waiting
+    mirror: Mirror
+    scratch: Scratch
+    megaflows: Megaflows
+    programs: Programs
+    ports: Any
+    meters: Any
+    queues: Queues
+
+
+class Stages(IntEnum):
+    """Places in `Worker.calls`: the parts of a turn that are compiled apart."""
+
+    RECEIVE = 0
+    MERGE = 1
+    CLASSIFY = 2
+    FORWARD = 3
+    SEND = 4
+    TRANSMIT = 5
+    GIVE_BACK = 6
+    RUN = 7
+    POLL = 8
+
+
+POLLED, SEEN, FIT = 0, 1, 2
+"""Which batch of the worker a stage is about."""
+
+
+@inlined
+def batch_at(parts, which):
+    """Return a batch of the worker by its number."""
+    return opened(parts.polled if which == POLLED else parts.seen if which == SEEN else parts.fit)
 
 
 class Setting(IntEnum):
@@ -173,42 +212,33 @@ class Setting(IntEnum):
     """How long an interrupt-mode worker waits after the first frame for more (rx-usecs)."""
 
 
-def make_worker(number: int, pool: Pool, *, emc_insert_inv_prob: int = DEFAULT_INSERT_INV_PROB, weight: int = 64) -> Worker:
+def make_context(
+    number: int,
+    pool: Pool,
+    datapath: Datapath,
+    queues: Queues,
+    *,
+    emc_insert_inv_prob: int = DEFAULT_INSERT_INV_PROB,
+    weight: int = 64,
+) -> Context:
     """Return an idle worker without queues whose frames lie in `pool`."""
-    waiting = Waiting(
-        held=make_batch(pool, WAITING, 1),
-        keys=np.zeros((WAITING, KEY_WORDS), np.uint64),
-        free=np.append(np.arange(WAITING - 1, -1, -1, dtype=np.int64), WAITING),
-        asked=np.zeros(WAITING, np.int64),
-        answers=np.zeros((WAITING, 2), np.int64),
-        rings=np.zeros(4, np.int64),
-    )
+    frames = _ROOM + _HELD_SEGMENTS
     control = np.zeros(8, np.int64)
     control[Control.ITERATIONS] = -1
     settings = np.zeros(8, np.int64)
     settings[: len(Setting)] = (-1, -1, -1, weight, 0, 0)
-    return Worker(
+    worker = Worker(
         number=number,
-        pool=pool,
-        polled=make_batch(pool, _ROOM, 8 * _ROOM),
-        seen=make_batch(pool, _ROOM + _HELD_SEGMENTS, 16 * _ROOM),
-        staged=make_batch(pool, LIST, 32 * LIST),
-        fit=make_batch(pool, MAX_BURST, 33 * LIST),
-        keys=np.zeros((_ROOM + _HELD_SEGMENTS, KEY_WORDS), np.uint64),
-        words=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
-        hashes=np.zeros(_ROOM + _HELD_SEGMENTS, np.uint64),
-        flow=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
-        todo=np.zeros(_ROOM + _HELD_SEGMENTS, np.int64),
+        keys=np.zeros((frames, KEY_WORDS), np.uint64),
+        words=np.zeros(frames, np.int64),
+        hashes=np.zeros(frames, np.uint64),
+        flow=np.zeros(frames, np.int64),
+        todo=np.zeros(frames, np.int64),
         lists=np.zeros((MAX_PORTS, LIST), np.int64),
         listed=np.zeros(MAX_PORTS, np.int64),
         touched=np.zeros(MAX_PORTS + 1, np.int64),
         kept=np.zeros(MAX_BURST, np.int64),
-        emc=make_emc(emc_insert_inv_prob),
-        tables=make_gro_tables(GRO_QUEUES, frames=_HELD_SEGMENTS),
-        waiting=waiting,
-        mirror=make_mirror(),
         controller=np.zeros(2, np.int64),
-        scratch=make_scratch(),
         rx=np.zeros(MAX_QUEUES, RX_QUEUE).view(np.recarray),
         rx_count=np.zeros(1, np.int64),
         tx=np.full((MAX_PORTS, 2), -1, np.int64),
@@ -218,5 +248,31 @@ def make_worker(number: int, pool: Pool, *, emc_insert_inv_prob: int = DEFAULT_I
         settings=settings,
         timespec=np.zeros(4, np.int64),
         events=np.zeros(64, np.uint64),
+        calls=np.zeros(len(Stages), np.int64),
         rules=RULES[DEFAULT_RULES],
+    )
+    waiting = Waiting(
+        held=make_batch(pool, WAITING, 1),
+        keys=np.zeros((WAITING, KEY_WORDS), np.uint64),
+        free=np.append(np.arange(WAITING - 1, -1, -1, dtype=np.int64), WAITING),
+        asked=np.zeros(WAITING, np.int64),
+        answers=np.zeros((WAITING, 2), np.int64),
+        rings=np.zeros(4, np.int64),
+    )
+    return Context(
+        worker=worker,
+        polled=make_batch(pool, _ROOM, 8 * _ROOM),
+        seen=make_batch(pool, frames, 16 * _ROOM),
+        staged=make_batch(pool, LIST, 32 * LIST),
+        fit=make_batch(pool, MAX_BURST, 33 * LIST),
+        emc=make_emc(emc_insert_inv_prob),
+        tables=make_gro_tables(GRO_QUEUES, frames=_HELD_SEGMENTS),
+        waiting=waiting,
+        mirror=make_mirror(),
+        scratch=make_scratch(),
+        megaflows=datapath.megaflows,
+        programs=datapath.programs,
+        ports=datapath.ports,
+        meters=datapath.meters,
+        queues=queues,
     )

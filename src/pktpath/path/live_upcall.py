@@ -22,13 +22,12 @@ _WAKE, _UPCALL_EVENT = int(Control.UPCALL_WAKE), int(Setting.UPCALL_EVENT)
 
 
 @inlined
-def ask(worker, batch, i, k):
+def ask(worker, waiting, batch, i, k):
     """Let frame `i`, whose whole key is row `k`, wait for the slow path; one that finds no place is lost and counted."""
-    waiting = worker.waiting
     frame = batch.frames[i]
     port = np.uint64(frame.in_port)
     left = waiting.free[WAITING]
-    if left == 0 or not _hold(worker, batch, i, waiting.free[left - 1]):
+    if left == 0 or not _hold(waiting.held, batch, i, waiting.free[left - 1]):
         worker.counts[port, _DROP_LOST] += 1
         worker.tally[_LOST] += 1
         return
@@ -44,10 +43,9 @@ def ask(worker, batch, i, k):
 
 
 @inlined
-def _hold(worker, batch, i, place):
+def _hold(held, batch, i, place):
     """Put a linear copy, or the frame itself where it is one already, into a place; False without memory."""
-    pool = worker.pool
-    held = worker.waiting.held
+    pool = batch.pool
     frame = batch.frames[i]
     if frame.frag_count == 0 and frame.head_chunk >= 0:
         chunk_get(pool, frame.head_chunk)
@@ -85,9 +83,8 @@ def wake_slow_path(worker):
 
 
 @inlined
-def take_answers(worker, batch, budget):
+def take_answers(worker, waiting, batch, budget):
     """Move up to `budget` answered frames into an empty batch and their programs into `worker.todo`; return how many."""
-    waiting = worker.waiting
     taken = waiting.rings[_TAKEN]
     count = min(waiting.rings[_ANSWERED] - taken, budget)
     for i in range(count):
@@ -105,9 +102,8 @@ def take_answers(worker, batch, budget):
 
 
 @kernel
-def answer(worker, place, program):
+def answer(waiting, place, program):
     """Answer one upcall: the slow path's half."""
-    waiting = worker.waiting
     answered = waiting.rings[_ANSWERED]
     waiting.answers[answered & (WAITING - 1), 0] = place
     waiting.answers[answered & (WAITING - 1), 1] = program

@@ -57,7 +57,7 @@ def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:
     """Return what is known of a worker."""
     worker = thread.worker
     tally = {name.name.lower(): int(worker.tally[name]) for name in Tally}
-    tally["queued"] = int(worker.waiting.rings[Ring.ASKED] - worker.waiting.rings[Ring.TAKEN])
+    tally["queued"] = int(thread.context.waiting.rings[Ring.ASKED] - thread.context.waiting.rings[Ring.TAKEN])
     tally["passes"] = tally["packets"]
     queues = []
     used = 0.0
