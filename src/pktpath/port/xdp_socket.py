@@ -22,7 +22,7 @@ import numpy as np
 
 from pktpath.errors import Refused
 from pktpath.pool import NORMAL, Pool
-from pktpath.port.xdp_io import CHUNK, RINGS
+from pktpath.port.xdp_rows import CHUNK, RINGS
 
 _AF_XDP, _SOL_XDP = 44, 283
 _MMAP_OFFSETS, _RX_RING, _TX_RING, _UMEM_REG, _FILL_RING, _DONE_RING, _STATISTICS, _OPTIONS = 1, 2, 3, 4, 5, 6, 7, 8
