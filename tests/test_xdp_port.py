@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from pktpath.batch import CHECKSUM_NONE, FRAGS, FRAMES
 from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
+from pktpath.lab.bench.generator import frame as generated
 from pktpath.pool import HEADROOM, NORMAL
 from pktpath.port.bpf_syscall import instruction, load_xdp
 from pktpath.port.live import Kind
 from pktpath.port.xdp_io import ROW, make_xdp_queues
+from support.naive_checksum import add, judge
 from support.xdp_lab import Lab, packets, run, space, veths
 
 pytestmark = pytest.mark.oracle
@@ -32,6 +34,7 @@ MODES = ("native", "generic")
 OPEN = """
 import os, sys, time
 sys.path.insert(0, {tests!r})
+from support.naive_checksum import add, judge
 from support.xdp_lab import Lab
 port = Lab().port({name!r}, mode={mode!r})
 print("open", flush=True)
@@ -297,14 +300,16 @@ def test_each_queue_stays_with_its_worker():
         assert [queue.number for queue in f0.rx] == [0, 1]
         assert f0.tx(0) == (Kind.XDP, f0.rx[0].row)
         assert f0.tx(1) == (Kind.XDP, f0.rx[1].row)
+        first = generated(64, "02:00:00:00:00:66", 9)
+        frames = [first[:34] + flow.to_bytes(2) + first[36:] for flow in range(1000, 1100)]
         with packets("r0") as receiver:
-            # A packet socket sends by the queue of its CPU, so this reaches one of the two.
-            frames = some(100)
+            # The kernel spreads them over the queues by their flows.
             for frame in frames:
                 sender.send(frame)
             time.sleep(0.1)
             counts = [lab.receive(f0, worker=worker) for worker in (0, 1)]
             assert sum(counts) == 100
+            assert min(counts) > 10
             for worker in (0, 1):
                 assert lab.transmit(f1, worker=worker) == counts[worker]
             assert sorted(read(receiver, 100)) == sorted(frames)
@@ -367,41 +372,45 @@ def test_epoll_wakes_for_a_frame(devices, lab):
 # Checksums
 
 
-def frame_of(version, protocol, unfinished):
-    made = craft_frame(version, protocol)
-    if unfinished:
-        at, field = (14 + (20 if version == 4 else 40)), (16 if protocol == 6 else 6)
-        made = bytearray(made)
-        addresses = made[26:34] if version == 4 else made[22:54]
-        words = addresses + (len(made) - at).to_bytes(4) + bytes([0, 0, 0, protocol])
-        total = sum(int.from_bytes(words[k : k + 2]) for k in range(0, len(words), 2))
-        while total >> 16:
-            total = (total & 0xFFFF) + (total >> 16)
-        made[at + field : at + field + 2] = total.to_bytes(2)
-    return bytes(made)
-
-
-def craft_frame(version, protocol):
-    from scapy.all import IP, TCP, UDP, Ether, IPv6
+def variants(version, protocol):
+    """Frames, each with whether its checksum is looked at."""
+    from scapy.all import IP, TCP, UDP, Ether, IPOption, IPv6
 
     inner = (TCP if protocol == 6 else UDP)(sport=1, dport=2)
     outer = IP(src="192.0.2.1", dst="192.0.2.2") if version == 4 else IPv6(src="2001:db8::1", dst="2001:db8::2")
-    return bytes(Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01") / outer / inner / bytes(60))
+    link = Ether(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
+    made = bytes(link / outer / inner / bytes(range(61)))
+    at = (14 + (20 if version == 4 else 40)) + (16 if protocol == 6 else 6)
+    addresses = made[26:34] if version == 4 else made[22:54]
+    length = len(made) - 14 - (20 if version == 4 else 40)
+    start = add(addresses + length.to_bytes(4) + protocol.to_bytes(4))
+    yield made, True
+    for field in (start, 0, 1, start ^ 1, start ^ 0xFFFF, 0xFFFF):
+        yield made[:at] + field.to_bytes(2) + made[at + 2 :], True
+    yield made[:13] + b"\xb5" + made[14:], False
+    if version == 4:
+        outer.options = [IPOption(b"\x01\x01\x01\x00")]
+        yield bytes(link / outer / inner / bytes(60)), False
+        outer.options, outer.flags = [], "MF"
+        yield bytes(link / outer / inner / bytes(60)), False
 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("protocol", [6, 17])
 def test_unfinished_checksums_are_noticed(devices, lab, version, protocol):
     with packets("g0") as sender, opened(lab, "f0") as port:
-        sender.send(frame_of(version, protocol, unfinished=False))
-        assert gather(lab, port, 1) == 1
-        assert (port.counters()["rx_sampled"], port.counters()["rx_unfinished"]) == (1, 0)
+        sampled = unfinished = 0
         before = port.warnings()
-        sender.send(frame_of(version, protocol, unfinished=True))
-        assert gather(lab, port, 1) == 1
-        assert (port.counters()["rx_sampled"], port.counters()["rx_unfinished"]) == (2, 1)
+        for frame, looked_at in variants(version, protocol):
+            sender.send(frame)
+            assert gather(lab, port, 1) == 1
+            sampled += looked_at
+            unfinished += looked_at and judge(frame)[0] == "partial"
+            assert (port.counters()["rx_sampled"], port.counters()["rx_unfinished"]) == (sampled, unfinished)
+        assert unfinished == 1
         (line,) = set(port.warnings()) - set(before)
-        assert "1 of 2 sampled frames" in line
+        assert f"1 of {sampled} sampled frames" in line
+        assert "\n" not in line
         lab.taken()
 
 
@@ -425,7 +434,12 @@ def test_a_deleted_device_is_noticed_and_leaves_nothing(devices, lab, mode):
             sender.send(frame)
         assert gather(lab, f0, 10) == 10
         assert f1.alive()
+        waiting = select.epoll()
+        waiting.register(f1.rx[0].fd, select.EPOLLIN)
         run("ip", "link", "del", "f1")
+        # It does not keep a worker awake that waits for it.
+        assert waiting.poll(0.05) == []
+        waiting.close()
         assert not f1.alive()
         assert f0.alive()
         for _ in range(400):
