@@ -20,39 +20,16 @@ from numpy.typing import NDArray
 
 from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
-from pktpath.host.ethtool import HostDevice
-from pktpath.host.features import read_features
 from pktpath.host.genetlink import no_device
 from pktpath.pool import NORMAL, Pool, chunk_alloc, chunk_put
-from pktpath.port.bpf_syscall import (
-    GENERIC,
-    MAP_XSK,
-    NATIVE,
-    REDIRECT_MAP_HELPER,
-    XDP_PASS,
-    attach_xdp,
-    create_map,
-    instruction,
-    load_map,
-    load_xdp,
-    update_map,
-)
+from pktpath.port.bpf_syscall import MAP_XSK, create_map, update_map
 from pktpath.port.live import Kind, Queues, RxQueue
-from pktpath.port.xdp_io import CHUNK, COUNTERS, PIECES
+from pktpath.port.xdp_device import HEADER, MODES, ROOM, attach_program, checksum_warnings, ethernet_mtu, receive_queues
+from pktpath.port.xdp_rows import CHUNK, COUNTERS, PIECES
 from pktpath.port.xdp_socket import XdpSocket, make_promiscuous, packet_socket
 
-MODES = ("auto", "native", "generic")
-_NUMBERS = {"native": NATIVE, "generic": GENERIC}
-_HEADER = 18
-"""Ethernet with one VLAN tag."""
-_KERNEL_HEADROOM = 256
-"""What the kernel keeps free before a received frame in a chunk (XDP_PACKET_HEADROOM)."""
-_SIOCGIFMTU, _SIOCGIFHWADDR = 0x8921, 0x8927
-_ETHERNET_TYPES = (1, 772)
 _LEAST_CHUNKS = 64
 _SETTLE = 1000
-_UNFINISHED = ("veth", "tun", "virtio_net")
-"""Drivers whose frames may come with unfinished checksums."""
 
 
 class XdpPort:
@@ -129,7 +106,7 @@ class XdpPort:
             self._ifindex = socket.if_nametoindex(self._device)
         except OSError:
             raise no_device(self._device) from None
-        self.mtu = self._about_device()
+        self.mtu = ethernet_mtu(self._device)
         count = self._count(rx_queues)
         self.homes = tuple(homes) if homes is not None else tuple(queue % len(self._pools) for queue in range(count))
         """Worker of each receive queue."""
@@ -139,42 +116,22 @@ class XdpPort:
         try:
             self._sockets_by_number = create_map(MAP_XSK, 4, count)
             self._undo.callback(os.close, self._sockets_by_number)
-            self.mode, self._pieces = self._attach(mode)
+            attached = attach_program(self._device, self._ifindex, self._sockets_by_number, mode, long=self.mtu + HEADER > ROOM)
+            self._link.callback(os.close, attached.link)
         except Refused as error:
             message = f"{self.name}: {error}"
             raise Refused(message) from None
+        self.mode, self._pieces = attached.mode, attached.fragments
+        self._warnings += attached.notes
         self._promiscuous()
         self.rx = tuple(self._queue(queue, ring) for queue in range(count))
         zero_copy = all(opened.zero_copy for opened in self._sockets.values())
         self.options = {"mode": self.mode, "queues": str(count), "ring": str(ring)} | ({"zero_copy": "on"} if zero_copy else {})
-        self._warn_of_checksums()
-
-    # What the device is
-
-    def _about_device(self) -> int:
-        """Return the MTU of the device, which must be an Ethernet."""
-        import fcntl
-
-        request = struct.pack("=16s24x", self._device.encode())
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            try:
-                (mtu,) = struct.unpack_from("=i", fcntl.ioctl(asking, _SIOCGIFMTU, request), 16)
-                (kind,) = struct.unpack_from("=H", fcntl.ioctl(asking, _SIOCGIFHWADDR, request), 16)
-            except OSError as error:
-                message = f"{self._device}: {error.strerror}"
-                raise Refused(message) from None
-        if kind not in _ETHERNET_TYPES:
-            message = f"{self._device} is no Ethernet device (its type is {kind})"
-            raise BadInput(message)
-        return int(mtu)
+        self._warnings += checksum_warnings(self._device, self._ifindex, self.mode)
 
     def _count(self, wanted: int | None) -> int:
         """Return how many queues to open."""
-        there = 1
-        # A driver that tells nothing of its queues is taken to have one.
-        with contextlib.suppress(Refused):
-            channels = HostDevice(self._device).channels()
-            there = max((channels.rx or 0) + (channels.combined or 0), 1)
+        there, word = receive_queues(self._device)
         count = there if wanted is None else wanted
         if count > there:
             message = f"{self.name}: {self._device} has {there} receive queues, not {count}"
@@ -182,44 +139,9 @@ class XdpPort:
         if count < there:
             self._warnings.append(
                 f"{self._device} has {there} receive queues and {count} are open: frames of the others go to the host; "
-                f"`ethtool -L {self._device} {'combined' if channels.combined else 'rx'} {count}` brings all here"
+                f"`ethtool -L {self._device} {word} {count}` brings all here"
             )
         return count
-
-    # The program
-
-    def _attach(self, mode: str) -> tuple[str, bool]:
-        """Attach the program; return the mode, and whether frames may come in several pieces."""
-        long = self.mtu + _HEADER > CHUNK - _KERNEL_HEADROOM
-        said = ""
-        for attempt in MODES[1:] if mode == "auto" else (mode,):
-            for fragments in (True,) if long else (False, True):
-                code = load_xdp(_program(self._sockets_by_number), fragments=fragments)
-                try:
-                    link = attach_xdp(code, self._ifindex, _NUMBERS[attempt])
-                except OSError as error:
-                    said = said or self._why(attempt, error)
-                    if error.errno in (errno.EPERM, errno.EBUSY, errno.ENODEV):
-                        raise Refused(said) from None
-                    continue
-                finally:
-                    os.close(code)
-                self._link.callback(os.close, link)
-                if attempt == "generic" and mode == "auto":
-                    self._warnings.append(f"generic mode: {said}")
-                return attempt, fragments
-        raise Refused(said)
-
-    def _why(self, mode: str, error: OSError) -> str:
-        if error.errno == errno.EPERM:
-            return "attaching an XDP program needs CAP_NET_ADMIN (run as root)"
-        if error.errno == errno.EBUSY:
-            return f"{self._device} has another XDP program (`ip link set {self._device} xdp off` removes one of ip's)"
-        if error.errno == errno.EOPNOTSUPP:
-            return f"{self._device}: its driver has no {mode} XDP"
-        if error.errno == errno.ERANGE:
-            return f"{self._device}: frames of its MTU, or of its peer's, are too long for {mode} XDP"
-        return f"{self._device}: {mode} XDP: {error.strerror}"
 
     def _promiscuous(self) -> None:
         packets = self._refusing("a packet socket", lambda: packet_socket(self._device))
@@ -257,7 +179,7 @@ class XdpPort:
             "lent": lent.ctypes.data,
             "sending": sending.ctypes.data,
             "fill_target": target,
-            "most": min(self.mtu + _HEADER, pieces * CHUNK),
+            "most": min(self.mtu + HEADER, pieces * CHUNK),
         }.items():
             record[name] = value
         numbers = [int(chunk_alloc(pool, NORMAL) - pool.first[NORMAL]) for _ in range(target)]
@@ -349,23 +271,6 @@ class XdpPort:
             )
         return found
 
-    def _warn_of_checksums(self) -> None:
-        driver = ""
-        with contextlib.suppress(Refused):
-            driver = HostDevice(self._device).driver().driver
-        if driver not in _UNFINISHED or (driver == "virtio_net" and self.mode == "native"):
-            return
-        peer = _peer_of(self._ifindex) if driver == "veth" else None
-        if peer is not None:
-            with contextlib.suppress(Refused, BadInput):
-                if not {"tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"} & read_features(peer).active:
-                    return
-        end = f"{peer}, its other end," if peer else "the end that sends to it"
-        self._warnings.append(
-            f"{self._device}: AF_XDP cannot tell a frame whose checksum {end} leaves unfinished: there, "
-            f"`ethtool -K {peer or '…'} tx off`"
-        )
-
     def counters(self) -> dict[str, int]:
         """Return the sums over all queues; `rx_over_errors` is what the kernel dropped for want of room."""
         found = dict(self._gone)
@@ -391,31 +296,3 @@ class XdpPort:
 def _over(opened: XdpSocket) -> int:
     statistics = opened.statistics()
     return statistics["rx_dropped"] + statistics.get("rx_ring_full", 0)
-
-
-def _program(sockets: int) -> bytes:
-    """Return the instructions that hand a frame to the socket of its queue, or to the host where there is none."""
-    return b"".join(
-        [
-            instruction(0x61, 2, 1, 16),  # r2 = rx_queue_index
-            load_map(1, sockets),
-            instruction(0xB7, 3, value=XDP_PASS),
-            instruction(0x85, value=REDIRECT_MAP_HELPER),
-            instruction(0x95),
-        ]
-    )
-
-
-def _peer_of(ifindex: int) -> str | None:
-    """Return the other end of a veth, if it is in this network namespace."""
-    from pyroute2 import IPRoute
-
-    try:
-        with IPRoute() as route:
-            (link,) = route.get_links(ifindex)
-            attributes = dict(link["attrs"])
-        if "IFLA_LINK" not in attributes or "IFLA_LINK_NETNSID" in attributes:
-            return None
-        return socket.if_indextoname(attributes["IFLA_LINK"])
-    except Exception:  # noqa: BLE001  it is only a name in a hint
-        return None

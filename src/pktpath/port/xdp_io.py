@@ -8,7 +8,6 @@ Source: Documentation/networking/af_xdp.rst, linux/if_xdp.h.
 """
 
 import errno as errors
-from typing import Any
 
 import numpy as np
 
@@ -17,37 +16,14 @@ from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK, NORMAL, chunk_alloc, chunk_get, chunk_put
 from pktpath.port.barrier import acquire32, release32
 from pktpath.port.libc import errno, recvfrom, sendmmsg, sendto
-from pktpath.port.live import MAX_BURST, MAX_PIECES, MAX_QUEUES
+from pktpath.port.live import MAX_BURST, MAX_PIECES
+from pktpath.port.xdp_rows import CHUNK, CHUNK_BITS, ROW, make_xdp_queues
 from pktpath.port.xdp_words import get8, get32, get64, put8, put64
 from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_bytes, load8, load16
 
-CHUNK_BITS = 11
-CHUNK = 1 << CHUNK_BITS
-PIECES = 16
-"""Descriptors of one frame at most."""
-RINGS = ("rx", "tx", "fill", "done")
-COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "rx_sampled", "rx_unfinished", "tx_packets", "tx_bytes", "tx_errors",
-            "tx_copied", "tx_zero_copy", "kicks")  # fmt: skip
-"""rx_dropped: frames in more pieces than a batch had room for. rx_sampled, rx_unfinished: TCP and UDP frames looked at, and
-those whose checksum field held the sum of the pseudo-header only. tx_packets: frames handed to the kernel; tx_errors: those
-that it said it dropped, and those too long to be sent. kicks: system calls."""
-_FIELDS = (
-    *(f"{ring}_{what}" for ring in RINGS for what in ("producer", "consumer", "flags", "entries")),  # addresses in the process
-    *(f"{ring}_next" for ring in RINGS),  # the index that is ours: 32 bits
-    "mask",  # entries of a ring, less one
-    "start",  # of the UMEM, in `pool.mem`
-    "first_chunk",  # number of its first chunk
-    "chunks",
-    "lent",  # address of one byte a chunk: it is in the kernel's hands to be filled
-    "sending",  # address of one byte a chunk: how often it is in the kernel's hands to be sent
-    "fill_target",  # chunks that should be lent, of `lent_count` that are
-    "lent_count",
-    "sending_count",
-    "most",  # bytes of a frame at most
-    "pieces",  # descriptors of a frame at most
-    "zero_copy",  # the driver's, not ours
-)
+__all__ = ["ROW", "make_xdp_queues", "xdp_give_back", "xdp_receive", "xdp_transmit"]
+
 _MSG_DONTWAIT = 0x40
 _NEED_WAKEUP = 1
 _MORE = 1
@@ -55,23 +31,6 @@ _MORE = 1
 _WORD = 0xFFFFFFFF
 _EAGAIN, _EBUSY, _ENOBUFS, _EMSGSIZE = errors.EAGAIN, errors.EBUSY, errors.ENOBUFS, errors.EMSGSIZE
 _TCP, _UDP = 6, 17
-
-
-def _row() -> np.dtype[Any]:
-    plain = [("taken", "i4"), ("errno", "i4"), ("fd", "i4"), ("in_port", "i4"), ("packet", "i4"), ("unused", "i4")]
-    words = [(name, "i8") for name in (*_FIELDS, *COUNTERS)]
-    size = 4 * len(plain) + 8 * len(words)
-    # Whole cache lines, since neighbours belong to other threads.
-    return np.dtype([*plain, *words, ("padding", "u1", -size % 64)])
-
-
-ROW = _row()
-"""One queue: an AF_XDP socket with four rings, or (`packet`) a packet socket that only sends."""
-
-
-def make_xdp_queues() -> Any:
-    """Return the table of all AF_XDP queues of a process: `MAX_QUEUES` records of type `ROW`."""
-    return np.zeros(MAX_QUEUES, ROW).view(np.recarray)
 
 
 # Chunks in the kernel's hands

@@ -22,7 +22,7 @@ import numpy as np
 
 from pktpath.errors import Refused
 from pktpath.pool import NORMAL, Pool
-from pktpath.port.xdp_io import CHUNK, RINGS
+from pktpath.port.xdp_rows import CHUNK, RINGS
 
 _AF_XDP, _SOL_XDP = 44, 283
 _MMAP_OFFSETS, _RX_RING, _TX_RING, _UMEM_REG, _FILL_RING, _DONE_RING, _STATISTICS, _OPTIONS = 1, 2, 3, 4, 5, 6, 7, 8
@@ -33,6 +33,8 @@ _PLACES = {"rx": 0, "tx": 1 << 31, "fill": 1 << 32, "done": 0x180000000}
 _ENTRY = {"rx": 16, "tx": 16, "fill": 8, "done": 8}
 _SO_SNDBUFFORCE = 32
 _SEND_ROOM = 8 << 20
+_PATIENCE = 200
+"""Attempts to bind to a queue that somebody has, 5 ms apart."""
 _SOL_PACKET, _ADD_MEMBERSHIP, _MR_PROMISC, _QDISC_BYPASS = 263, 1, 1, 20
 STATISTICS = (
     "rx_dropped",
@@ -105,14 +107,27 @@ class XdpSocket:
 
     def _bind(self, ifindex: int, queue: int, *, pieces: bool) -> bool:
         """Bind, and return whether frames may have more than one piece."""
-        for flags in (_USE_NEED_WAKEUP | _USE_SG, _USE_NEED_WAKEUP) if pieces else (_USE_NEED_WAKEUP,):
-            address = struct.pack("=HHIII", _AF_XDP, flags, ifindex, queue, 0)
-            if _libc.bind(self.fd, address, len(address)) == 0:
+        wished = (_USE_NEED_WAKEUP | _USE_SG, _USE_NEED_WAKEUP) if pieces else (_USE_NEED_WAKEUP,)
+        for flags in wished:
+            number = self._bind_with(flags, ifindex, queue)
+            if number == 0:
                 return bool(flags & _USE_SG)
-            number = ctypes.get_errno()
             if number not in (errno.EINVAL, errno.EOPNOTSUPP):
                 break
         raise OSError(number, os.strerror(number))
+
+    def _bind_with(self, flags: int, ifindex: int, queue: int) -> int:
+        """Return 0, or why not."""
+        address = struct.pack("=HHIII", _AF_XDP, flags, ifindex, queue, 0)
+        for _ in range(_PATIENCE):
+            if _libc.bind(self.fd, address, len(address)) == 0:
+                return 0
+            number = ctypes.get_errno()
+            if number != errno.EBUSY:
+                break
+            # Some time passes after a socket is closed, or its process has died, until the kernel gives its queue back.
+            time.sleep(0.005)
+        return number
 
     def write_row(self, row: Any) -> None:
         """Say in a row where the rings are."""
@@ -156,7 +171,7 @@ class XdpSocket:
     def bound(self) -> bool:
         """Whether the device is still there; one that is down is."""
         try:
-            self._socket.recv(0, socket.MSG_DONTWAIT)
+            self._socket.recv(1, socket.MSG_DONTWAIT)
         except OSError as error:
             return error.errno not in (errno.ENXIO, errno.EBADF)
         return True
