@@ -20,6 +20,8 @@ from pktpath.wire.parse import parse
 TAP_ROW = row_type(("fd", "i8"))
 HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
 """Bytes of a frame in its first chunk: longer ones continue in a fragment."""
+LONGEST = HEAD_ROOM + CHUNK_SIZE[LARGE]
+"""A frame that fills all that was offered, or tells of more, was cut."""
 MAX_PIECES = 1024 - 2
 """IOV_MAX, without the header and the head."""
 _ETHERNET_HEADER = 14
@@ -74,7 +76,7 @@ def tap_receive(queues, row, batch, budget, scratch):
                 continue
             break
         length = got - HEADER_LENGTH
-        if length < _ETHERNET_HEADER or length > HEAD_ROOM + CHUNK_SIZE[LARGE]:
+        if length < _ETHERNET_HEADER or length >= LONGEST:
             own.rx_frame_errors += 1
             continue
         frame = batch.frames[n]
