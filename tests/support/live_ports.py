@@ -7,7 +7,9 @@ import numpy as np
 from pktpath.batch import FRAMES, Batch, frame_bytes, make_batch, release
 from pktpath.port.live import MAX_BURST, Queues, make_scratch
 from pktpath.port.live_memory import LiveMemory
+from pktpath.port.live_memory_port import make_memory_rows
 from pktpath.port.live_pcap import make_pcap_rows
+from pktpath.port.tap import make_tap_rows
 
 
 class Worker(NamedTuple):
@@ -30,5 +32,5 @@ class Worker(NamedTuple):
 def make_worker(*, window: int = 1 << 26, normal: int = 600, large: int = 300) -> Worker:
     memory = LiveMemory(window=window, chunks=1 << 26)
     batch = make_batch(memory.pool(header=600, normal=normal, large=large))
-    queues = Queues(np.zeros(1), np.zeros(1), np.zeros(1), make_pcap_rows(), np.zeros(1))
+    queues = Queues(make_tap_rows(), np.zeros(1), np.zeros(1), make_pcap_rows(), make_memory_rows())
     return Worker(memory, queues, batch, make_scratch(), np.arange(MAX_BURST))

@@ -15,18 +15,12 @@ from pktpath.pool import make_pool
 from pktpath.port.capture import CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import CaptureError, Interface
 from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live_features import COPIES, RECEIVES, SUPER_FRAMES
 from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
-from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, HEAD, PCAP_ROW, RECORDS, pcap_drain, pcap_store
+from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, PCAP_ROW, pcap_drain, pcap_store
+from pktpath.port.shared_ring import HEAD, RECORDS
 from pktpath.wire.link import Link
 
-RECEIVES = Feature.GRO | Feature.GRO_UDP_FWD
-COPIES = Feature.SG | Feature.GSO
-"""A copy gathers pieces by itself."""
-SUPER_FRAMES = (
-    COPIES | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.TSO_ECN | Feature.TSO_ACCECN | Feature.TSO_MANGLEID
-    | Feature.GSO_UDP_L4 | Feature.GSO_UDP
-)  # fmt: skip
-"""What a port takes that never looks at a frame."""
 MAX_PPS = 10**9
 LEAST_BUFFER = 1 << 18
 _DRAIN = 1024
@@ -190,6 +184,7 @@ class PcapPort:
         head_word = self._memory.mem[place : place + 8].view(np.int64)
         written = 0
         while True:
+            self._batch.used[FRAMES] = 0
             head = int(pcap_drain(self._rows, row, self._batch, int(head_word[0])))
             count = int(self._batch.used[FRAMES])
             if count:

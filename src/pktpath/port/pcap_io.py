@@ -10,12 +10,13 @@ import errno as codes
 
 import numpy as np
 
-from pktpath.batch import FRAGS, FRAMES
+from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.nic.clock import monotonic
 from pktpath.pool import NO_CHUNK
 from pktpath.port.live_rows import row_type
-from pktpath.port.shared_words import DESCRIPTOR_BYTES, gather, keep_descriptor, load_word, store_word, take_descriptors
+from pktpath.port.shared_ring import ring_keep, ring_take
+from pktpath.port.shared_words import load_word, store_word
 from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_between
 
@@ -28,17 +29,14 @@ PCAP_ROW = row_type(
     ("pps", "i8"),  # rx: frames a second; 0: as fast as they are asked for
     ("started", "i8"),  # rx: nanoseconds (monotonic) at which `paced` was 0
     ("paced", "i8"),
-    ("ring", "i8"),  # tx: address of the buffer, whose first two cache lines are HEAD and TAIL; 0: discard
-    ("room", "i8"),  # tx: bytes of the buffer behind them
+    ("ring", "i8"),  # tx: address of the ring of records; 0: discard
+    ("room", "i8"),  # tx: bytes of its records
     ("epoch", "i8"),  # tx: what to add to the monotonic clock for the time of day
 )
-HEAD, TAIL, RECORDS = 0, 64, 128
-"""Offsets in the ring: bytes taken by the reader and put by the writer so far; the first record."""
 ENTRY = 24
 """Bytes that tell of a frame: its address; length and length on the wire, 32 bits each; nanoseconds."""
 FRAME_ALIGN = 64
 """A frame in the window starts at a cache line."""
-_WRAP = -1
 _SECOND = 1_000_000_000
 
 
@@ -160,7 +158,8 @@ def pcap_transmit(queues, row, batch, order, first, last, scratch):
     """
     own = queues.pcap[row]
     if own.ring:
-        taken, size = _keep(own, batch, order, first, last, scratch)
+        now = monotonic(scratch.chunks[0]) + own.epoch
+        taken, size = ring_keep(own.ring, own.room, batch, order, first, last, now)
     else:
         taken = last - first
         size = 0
@@ -174,90 +173,11 @@ def pcap_transmit(queues, row, batch, order, first, last, scratch):
 
 
 @kernel
-def _keep(own, batch, order, first, last, scratch):
-    """Copy frames into the buffer; return how many found room, and their bytes."""
-    mem = batch.pool.mem
-    now = monotonic(scratch.chunks[0]) + own.epoch
-    head = load_word(mem, own.ring + HEAD)
-    tail = load_word(mem, own.ring + TAIL)
-    size = np.int64(0)
-    at = first
-    while at < last:
-        i = order[at]
-        length = np.int64(batch.frames[i].frame_len)
-        place = _reserve(mem, own, head, tail, length)
-        if place < 0:
-            break
-        tail = place
-        _put(mem, own, tail, batch, i, length, now)
-        tail += _record_bytes(length)
-        size += length
-        at += 1
-    store_word(mem, own.ring + TAIL, tail)
-    return at - first, size
-
-
-@inlined
-def _record_bytes(length):
-    """Bytes in the ring of a frame of so many: its length, its descriptor, itself; a multiple of 8."""
-    return 8 + DESCRIPTOR_BYTES + (length + 7 & -8)
-
-
-@inlined
-def _reserve(mem, own, head, tail, length):
-    """Return where a record for `length` bytes may start, -1 where there is no room; records do not wrap."""
-    need = _record_bytes(length)
-    rest = own.room - tail % own.room
-    skip = 0 if need <= rest else rest
-    if tail + skip + need - head > own.room:
-        return -1
-    if skip:
-        store_word(mem, own.ring + RECORDS + tail % own.room, _WRAP)
-    return tail + skip
-
-
-@inlined
-def _put(mem, own, tail, batch, i, length, now):
-    at = own.ring + RECORDS + tail % own.room
-    frame = batch.frames[i]
-    before = frame.timestamp
-    if before == 0:
-        frame.timestamp = now
-    keep_descriptor(mem, at + 8, batch.frames, i)
-    frame.timestamp = before
-    gather(batch, i, at + 8 + DESCRIPTOR_BYTES)
-    store_word(mem, at, length)
-
-
-@kernel
 def pcap_drain(rows, row, batch, head):
-    """Append frames of a row's buffer from `head` on to an empty batch over the same memory; return the new head.
+    """Put frames of a row's buffer from `head` on into an empty batch over the same memory; return the new head.
 
     The frames' bytes stay where they are until the head is stored.
     """
     own = rows[row]
-    mem = batch.pool.mem
-    tail = load_word(mem, own.ring + TAIL)
-    n = 0
-    while head < tail and n < len(batch.frames):
-        at = own.ring + RECORDS + head % own.room
-        length = load_word(mem, at)
-        if length == _WRAP:
-            head += own.room - head % own.room
-            continue
-        take_descriptors(batch.frames, n, mem, at + 8, 1)
-        frame = batch.frames[n]
-        frame.head_addr = at + 8 + DESCRIPTOR_BYTES
-        frame.head_len = length
-        frame.head_chunk = NO_CHUNK
-        frame.frag_first = 0
-        frame.frag_count = 0
-        frame.wire_len = max(frame.wire_len, length)
-        frame.option_len = 0
-        frame.in_port = 0
-        frame.origin = n
-        head += _record_bytes(length)
-        n += 1
-    batch.used[FRAMES] = n
-    batch.used[FRAGS] = 0
+    head, _, _ = ring_take(own.ring, own.room, batch, head, len(batch.frames), 0)
     return head

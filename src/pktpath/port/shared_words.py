@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pktpath.batch import DESCRIPTOR
-from pktpath.jit import JIT_DISABLED, inlined
-from pktpath.wire.load import copy_bytes
+from pktpath.jit import JIT_DISABLED
 
 DESCRIPTOR_BYTES = DESCRIPTOR.itemsize
 
@@ -24,10 +23,9 @@ if JIT_DISABLED:
         """Let others see `value` at `at`, a multiple of 8, and everything that was stored before it."""
         mem[at : at + 8].view(np.int64)[0] = value
 
-    def take_descriptors(frames, first, mem, at, count):
-        """Copy `count` descriptors that lie at `at` into `frames` from `first` on."""
-        stored = mem[at : at + count * DESCRIPTOR_BYTES].view(DESCRIPTOR)
-        np.asarray(frames)[first : first + count] = stored
+    def take_descriptor(frames, i, mem, at):
+        """Copy the descriptor that lies at `at` to `frames[i]`."""
+        np.asarray(frames)[i] = mem[at : at + DESCRIPTOR_BYTES].view(DESCRIPTOR)[0]
 
     def keep_descriptor(mem, at, frames, i):
         """Copy descriptor `i` of `frames` to `at`."""
@@ -65,42 +63,18 @@ else:
 
         return types.void(mem, types.int64, types.int64), codegen
 
+    def _copy_descriptor(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to = _bytes_at(context, builder, signature.args[0], args[0], args[1])
+        origin = _bytes_at(context, builder, signature.args[2], args[2], args[3])
+        cgutils.raw_memcpy(builder, to, origin, ir.Constant(ir.IntType(64), DESCRIPTOR_BYTES), 1)
+        return context.get_dummy_value()
+
     @intrinsic
-    def take_descriptors(_typing: Any, frames: Any, first: Any, mem: Any, at: Any, count: Any) -> Any:
-        """Copy `count` descriptors that lie at `at` into `frames` from `first` on."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            to = _bytes_at(context, builder, signature.args[0], args[0], args[1])
-            origin = _bytes_at(context, builder, signature.args[2], args[2], args[3])
-            length = builder.mul(args[4], ir.Constant(ir.IntType(64), DESCRIPTOR_BYTES))
-            cgutils.raw_memcpy(builder, to, origin, length, 1)
-            return context.get_dummy_value()
-
-        return types.void(frames, types.int64, mem, types.int64, types.int64), codegen
+    def take_descriptor(_typing: Any, frames: Any, i: Any, mem: Any, at: Any) -> Any:
+        """Copy the descriptor that lies at `at` to `frames[i]`."""
+        return types.void(frames, types.int64, mem, types.int64), _copy_descriptor
 
     @intrinsic
     def keep_descriptor(_typing: Any, mem: Any, at: Any, frames: Any, i: Any) -> Any:
         """Copy descriptor `i` of `frames` to `at`."""
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            to = _bytes_at(context, builder, signature.args[0], args[0], args[1])
-            origin = _bytes_at(context, builder, signature.args[2], args[2], args[3])
-            cgutils.raw_memcpy(builder, to, origin, ir.Constant(ir.IntType(64), DESCRIPTOR_BYTES), 1)
-            return context.get_dummy_value()
-
-        return types.void(mem, types.int64, frames, types.int64), codegen
-
-
-@inlined
-def gather(batch, i, at):
-    """Copy the bytes of frame `i`, its head and its fragments, to `at`."""
-    mem = batch.pool.mem
-    frame = batch.frames[i]
-    length = np.int64(frame.head_len)
-    copy_bytes(mem, at, frame.head_addr, length)
-    at += length
-    first = np.int64(frame.frag_first)
-    for row in range(first, first + np.int64(frame.frag_count)):
-        length = np.int64(batch.frag_len[row])
-        copy_bytes(mem, at, batch.frag_addr[row], length)
-        at += length
+        return types.void(mem, types.int64, frames, types.int64), _copy_descriptor
