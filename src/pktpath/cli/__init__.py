@@ -21,6 +21,8 @@ COMMANDS = {
     "rss": ("pktpath.cli.rss:rss", "Which flow lands on which queue, and what a better table gives."),
     "ethtool": ("pktpath.cli.ethtool:ethtool", "ethtool's words and texts, on real devices and own cards."),
     "replay": ("pktpath.cli.replay:replay", "What a card and a host would do with a capture."),
+    "switch": ("pktpath.cli.switch:switch", "The virtual switch: run it, add and remove ports, stop it."),
+    "dump": ("pktpath.cli.dump:dump", "The traffic of a running switch, live, as pcapng."),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""
