@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,10 @@ def status(config):
     return {port["name"]: port for port in json.loads(ask(config, "switch/status"))["ports"]}
 
 
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 # Start and end
 
 
@@ -79,7 +84,7 @@ def test_start_and_end_have_an_order(tmp_path):
         assert [step for step in log if step[0] in ("open", "add", "start")] == [
             ("open", "p1"), ("add", "p1", 1), ("open", "p2"), ("add", "p2", 2), ("start",),
         ]  # fmt: skip
-        assert stat.S_IMODE(os.stat(tmp_path / "state").st_mode) == 0o700
+        assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
         assert {name: port["openflow"] for name, port in status(config).items()} == {"p1": 1, "p2": 7}
         assert int((tmp_path / "run" / "pktpath.pid").read_text()) == os.getpid()
         assert daemon.switch.tables.dump("br0", "flows") == ["priority=1,actions=drop", "priority=5,tcp,actions=output:2"]
@@ -91,16 +96,16 @@ def test_start_and_end_have_an_order(tmp_path):
 
 def test_an_opening_that_fails_undoes_the_others(tmp_path):
     config, log = write(tmp_path), []
+    before = open_files()
     daemon = Daemon(config, fake_parts(log, refuse=["p2"]))
-    fds = set(os.listdir("/proc/self/fd"))
     with pytest.raises(Refused, match=r"s\.toml:10: bridge\.br0\.port\.p2: p2 cannot be opened"):
         daemon.open()
     assert log[-3:] == [("stop",), ("close", "p1"), ("engine closed",)]
     assert list((tmp_path / "run").iterdir()) == []
-    # Its own loop is gone too.
-    assert len(set(os.listdir("/proc/self/fd")) - fds) == 0
+    assert open_files() == before
     with running(config):
         pass
+    assert open_files() == before
 
 
 def test_standalone_without_flows_is_a_learning_switch(tmp_path):
@@ -148,7 +153,7 @@ def test_flows_and_ports_of_commands_come_back(tmp_path):
         ask(config, "ofctl/del-flows", "br0", "priority=1,actions=drop")
         ask(config, "switch/add-port", "br0", "p3", "type=memory", "openflow=20", "features=gro:off")
         ask(config, "switch/del-port", "br0", "p1")
-    with running(config) as (daemon, log):
+    with running(config) as (daemon, _):
         assert json.loads(ask(config, "ofctl/dump-flows", "br0")) == [
             "priority=5,tcp,actions=output:2",
             "priority=9,udp,actions=drop",
@@ -306,7 +311,7 @@ def test_the_loop_survives_a_fault_and_calls_across_threads():
     gone.cancel()
     thread = threading.Thread(target=loop.run)
     thread.start()
-    assert loop.call(lambda: threading.get_ident()) == thread.ident
+    assert loop.call(threading.get_ident) == thread.ident
     with pytest.raises(BadInput, match="no"):
         loop.call(lambda: (_ for _ in ()).throw(BadInput("no")))
     time.sleep(0.1)
@@ -315,7 +320,7 @@ def test_the_loop_survives_a_fault_and_calls_across_threads():
     assert "timer" in done
     assert "never" not in done
     assert done.count("again") >= 3
-    with pytest.raises(TimeoutError, match="did not answer in 0.01 s"):
+    with pytest.raises(TimeoutError, match=r"did not answer in 0\.01 s"):
         loop.call(lambda: None, 0.01)
     loop.close()
 
@@ -333,11 +338,15 @@ main(sys.argv[1:])
 """
 
 
+@contextmanager
 def start(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-c", MAIN, "switch", "run", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+    """Yield a process that runs a switch; it ends with the block."""
+    command = [sys.executable, "-c", MAIN, "switch", "run", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def wait_for(path, seconds=20):
@@ -388,8 +397,8 @@ def test_detach_comes_back_when_it_is_ready(tmp_path):
     assert (child.returncode, out, err) == (0, "", "")
     pid = int((tmp_path / "run" / "pktpath.pid").read_text())
     assert os.getsid(pid) not in (pid, os.getsid(0))
-    assert os.readlink(f"/proc/{pid}/cwd") == "/"
-    assert os.readlink(f"/proc/{pid}/fd/1") == "/dev/null"
+    assert str(Path(f"/proc/{pid}/cwd").readlink()) == "/"
+    assert str(Path(f"/proc/{pid}/fd/1").readlink()) == "/dev/null"
     assert json.loads(ask(config, "switch/status"))["pid"] == pid
     done = subprocess.run(
         [sys.executable, "-m", "pktpath", "switch", "stop", "-t", config.control], capture_output=True, text=True, check=False
@@ -401,7 +410,7 @@ def test_detach_comes_back_when_it_is_ready(tmp_path):
 
 def test_detach_says_why_it_did_not_start(tmp_path):
     config = write(tmp_path)
-    with PidFile_of(config), start(config.file, "--detach") as child:
+    with held_by_another(config), start(config.file, "--detach") as child:
         out, err = child.communicate(timeout=30)
     assert (child.returncode, out) == (2, "")
     assert "this switch runs already" in err
@@ -409,8 +418,8 @@ def test_detach_says_why_it_did_not_start(tmp_path):
 
 
 @contextmanager
-def PidFile_of(config):  # noqa: N802  reads as what it holds
-    os.makedirs(config.run_dir)
+def held_by_another(config):
+    Path(config.run_dir).mkdir()
     held = PidFile(config.pidfile)
     try:
         yield
@@ -478,7 +487,7 @@ def test_a_notifier_without_a_manager_is_silent(monkeypatch):
 def test_the_control_socket_and_the_dump_socket_are_private(tmp_path):
     config = write(tmp_path)
     with running(config, dump=lambda switch: None):
-        assert stat.S_IMODE(os.stat(config.control + ".dump").st_mode) == 0o600
+        assert stat.S_IMODE(Path(config.control + ".dump").stat().st_mode) == 0o600
 
 
 # Real interfaces
@@ -508,7 +517,7 @@ def test_interfaces_are_prepared_followed_and_restored(tmp_path):
     with named_namespace("link add a0 type veth peer name b0") as netns:
         before = kernel_state(netns)
         config = write(tmp_path, LIVE.format(netns=netns))
-        with running(config) as (daemon, log):
+        with running(config) as (_, log):
             mtu, up, features = kernel_state(netns)
             assert (mtu, up) == (1300, True)
             assert "generic-receive-offload: on" in features
@@ -570,6 +579,11 @@ def test_no_such_interface_starts_nothing(tmp_path):
         assert subprocess.run(["ip", "link", "show", "ppdmn2"], capture_output=True, check=False).returncode == 1
 
 
+def process_status(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
 @pytest.mark.oracle
 def test_another_user_keeps_what_it_needs(tmp_path):
     """A start as root, the rest as nobody: interfaces can still be restored at the end."""
@@ -583,14 +597,15 @@ def test_another_user_keeps_what_it_needs(tmp_path):
         config = write(tmp_path, text)
         with start(config.file) as child:
             wait_for(config.control)
-            words = dict(line.split(":\t", 1) for line in open(f"/proc/{child.pid}/status").read().splitlines() if ":\t" in line)
+            wait_until(lambda: "65534" in process_status(child.pid)["Uid"])
+            words = process_status(child.pid)
             assert words["Uid"].split() == ["65534"] * 4
             assert int(words["CapEff"], 16) == 1 << 12 | 1 << 13 | 1 << 14 | 1 << 21 | 1 << 39
             child.send_signal(signal.SIGTERM)
             _, err = child.communicate(timeout=20)
             assert child.returncode == 0, err
         assert kernel_state(netns) == before
-        assert os.listdir(config.run_dir) == []
+        assert list(Path(config.run_dir).iterdir()) == []
 
 
 def test_a_switch_by_itself_restores_when_the_engine_refuses(tmp_path):
@@ -601,7 +616,7 @@ def test_a_switch_by_itself_restores_when_the_engine_refuses(tmp_path):
             return 1
 
     log = []
-    os.makedirs(config.state_dir)
+    Path(config.state_dir).mkdir()
     switch = Switch(config, fake_parts(log), Interfaces(config.state_dir, Nothing()), TablesFile(config.state_dir))
     switch.engine.refuses.add("p2")
     with pytest.raises(Refused):

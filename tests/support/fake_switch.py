@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import struct
+from contextlib import suppress
+from pathlib import Path
 
 from pktpath.control.engine import Parts
 from pktpath.errors import BadInput, Refused
@@ -138,10 +140,8 @@ class FakeEngine:
         os.eventfd_write(self._event, 1)
 
     def handle_upcalls(self, most):
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self._event)
-        except BlockingIOError:
-            pass
         self.handled += 1
         self.log.append(("upcalls",))
         return False
@@ -210,6 +210,7 @@ class FakeServer:
     def __init__(self, path, commands, loop):
         self._commands, self._loop = commands, loop
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        Path(path).unlink(missing_ok=True)
         self._socket.bind(path)
         self._socket.listen(8)
         loop.watch(self._socket.fileno(), self._accept)
@@ -220,17 +221,20 @@ class FakeServer:
             request = json.loads(connection.recv(1 << 16))
             reply = {"id": request["id"], "result": None, "error": None}
             try:
-                command = self._commands.get(request["method"])
-                if command is None:
-                    message = f'"{request["method"]}" is not a valid command'
-                    raise BadInput(message)
-                if not command.least <= len(request["params"]) <= command.most:
-                    message = f"wrong number of words; usage: {command.usage}"
-                    raise BadInput(message)
-                reply["result"] = command.run(request["params"])
+                reply["result"] = self._run(request["method"], request["params"])
             except (BadInput, Refused) as error:
                 reply["error"] = str(error)
             connection.sendall(json.dumps(reply).encode())
+
+    def _run(self, name, words):
+        command = self._commands.get(name)
+        if command is None:
+            message = f'"{name}" is not a valid command'
+            raise BadInput(message)
+        if not command.least <= len(words) <= command.most:
+            message = f"wrong number of words; usage: {command.usage}"
+            raise BadInput(message)
+        return command.run(words)
 
     def close(self):
         self._loop.forget(self._socket.fileno())

@@ -1,5 +1,6 @@
 """`pktpath dump`: the traffic of a running switch, live."""
 
+import signal
 import sys
 import time
 from typing import Any
@@ -41,11 +42,14 @@ def dump(where: str, expression: str, target: str | None, at: str, count: int | 
     bridge, _, port = where.partition("/")
     keep = FrameFilter(expression) if expression else None
     request = DumpRequest(bridge=bridge, port=port or None, at=at, snaplen=snaplen)
-    client = DumpClient(f"{control_socket(socket)}.dump", request)
-    if target is None:
-        sink: _Lines | _File = _Lines()
-    else:
-        sink = _File(target)
+    path = f"{control_socket(socket)}.dump"
+    # Before frames come: what is imported here takes a while.
+    sink: _Lines | _File = _Lines() if target is None else _File(target)
+    try:
+        client = DumpClient(path, request)
+    except BaseException:
+        sink.discard()
+        raise
     try:
         end = _receive(client, keep, sink, count)
         sink.commit()
@@ -83,21 +87,23 @@ def _receive(client: Any, keep: Any, sink: Any, count: int | None) -> Any:
             stopped = True
             client.enough()
 
-    items = client.items()
-    while True:
-        try:
-            piece = next(items)
+    def stop(number: int, _frame: object) -> None:
+        # What is under way is still written; a second one ends at once.
+        nonlocal stopped
+        if stopped:
+            raise SystemExit(128 + number)
+        stopped = True
+        client.enough()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for piece in client.items():
             take(piece)
-        except (KeyboardInterrupt, SystemExit):
-            # What is under way is still written; a second one ends at once.
-            if stopped:
-                raise
-            stopped = True
-            client.enough()
-            items = client.items()
-            continue
-        if isinstance(piece[-1] if piece else None, DumpEnd):
-            return piece[-1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    end: DumpEnd = piece[-1]
+    return end
 
 
 class _File:
