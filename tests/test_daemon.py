@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -390,6 +391,25 @@ def test_a_signal_ends_in_order_with_status_0(tmp_path, number):
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_a_signal_while_it_opens_undoes_what_is_open(tmp_path):
+    """A port that takes long: the signal comes meanwhile."""
+    config = write(tmp_path)
+    log = []
+    parts = fake_parts(log)
+
+    def slow(engine, port):
+        if port.name == "p2":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return parts.open_port(engine, port)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
+        Daemon(config, replace(parts, open_port=slow)).open()
+    assert log[-3:] == [("stop",), ("close", "p1"), ("engine closed",)]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_detach_comes_back_when_it_is_ready(tmp_path):
     config = write(tmp_path)
     with start(config.file, "--detach", cwd=tmp_path) as child:
@@ -596,8 +616,7 @@ def test_another_user_keeps_what_it_needs(tmp_path):
         text = LIVE.format(netns=netns).replace("ppdmn0", "ppdmn3").replace("[switch]", '[switch]\nuser = "nobody"')
         config = write(tmp_path, text)
         with start(config.file) as child:
-            wait_for(config.control)
-            wait_until(lambda: "65534" in process_status(child.pid)["Uid"])
+            assert any("runs with" in line for line in child.stderr)
             words = process_status(child.pid)
             assert words["Uid"].split() == ["65534"] * 4
             assert int(words["CapEff"], 16) == 1 << 12 | 1 << 13 | 1 << 14 | 1 << 21 | 1 << 39
