@@ -311,3 +311,8 @@ def test_clients_that_say_nothing_or_nonsense(tmp_path):
         while loop.call(lambda: len(server._clients)):
             assert time.monotonic() < until
             time.sleep(0.01)
+
+
+def test_a_port_is_asked_without_numpy():
+    code = "import sys, pktpath.control.port_device, pktpath.control.dump_client; print(' '.join(sys.modules))"
+    assert not {"numpy", "numba"} & set(subprocess.check_output([sys.executable, "-c", code], text=True).split())

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from pktpath.control.client import call
+from pktpath.control.features_json import from_json
 from pktpath.control.places import control_socket
-from pktpath.control.port_features import from_json
 from pktpath.device_features import DeviceFeatures, FeatureChange, change_between
 from pktpath.errors import BadInput, Refused
 from pktpath.host.ethtool_values import DriverInfo
