@@ -397,11 +397,11 @@ def test_a_signal_while_it_opens_undoes_what_is_open(tmp_path):
     log = []
     parts = fake_parts(log)
 
-    def slow(engine, port):
+    def slow(engine, port, number):
         if port.name == "p2":
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
-        return parts.open_port(engine, port)
+        return parts.open_port(engine, port, number)
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit, match="143"):
@@ -553,6 +553,10 @@ def test_interfaces_are_prepared_followed_and_restored(tmp_path):
             ip(netns, "link add a0 type veth peer name b0")
             wait_until(lambda: status(config)["a0"]["state"] == "open")
             assert kernel_state(netns)[:2] == (1300, True)
+            # Our own TAP may be given to somebody, into another namespace.
+            subprocess.run(["ip", "link", "set", "ppdmn0", "netns", netns], check=True)
+            time.sleep(0.1)
+            assert status(config)["ppdmn0"]["state"] == "open"
             # Replaced by another one of the same name within one look.
             number = status(config)["a0"]["number"]
             subprocess.run(

@@ -253,7 +253,7 @@ def fake_parts(log=None, *, refuse=(), dump=None, commands=None):
     """Return parts that write what happens into `log`; ports named in `refuse` cannot be opened."""
     log = [] if log is None else log
 
-    def open_port(_engine, config):
+    def open_port(_engine, config, _number):
         if config.name in refuse:
             message = f"{config.name} cannot be opened"
             raise Refused(message)
