@@ -25,6 +25,8 @@ COMMANDS = {
     "dpctl": ("pktpath.cli.dpctl:dpctl", "The datapath: ports, megaflows, masks, with ovs-dpctl's text."),
     "ofctl": ("pktpath.cli.ofctl:ofctl", "Flows, groups and meters of a bridge, in ovs-ofctl's words."),
     "top": ("pktpath.cli.top:top", "Ports, threads and megaflows of a running daemon, live."),
+    "switch": ("pktpath.cli.switch:switch", "The virtual switch: run it, add and remove ports, stop it."),
+    "dump": ("pktpath.cli.dump:dump", "The traffic of a running switch, live, as pcapng."),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""

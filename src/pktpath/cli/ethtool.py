@@ -43,7 +43,8 @@ def ethtool(words: tuple[str, ...]) -> int:
     r"""Show and change a network device, in the words of ethtool and with its text.
 
     DEV is a device of this host, or the file of one of pktpath's own cards: a name with a slash or
-    one that ends in .nic. `pktpath replay --nic` uses such a card, and -S shows what it counted.
+    one that ends in .nic. `pktpath replay --nic` uses such a card, and -S shows what it counted. DEV may
+    also be BRIDGE/PORT of a running switch ($PKTPATH_SOCKET where several run): -k, -K and -S.
 
     \b
     -k  --show-features     -K  --features FEATURE on|off ...
@@ -60,6 +61,7 @@ def ethtool(words: tuple[str, ...]) -> int:
     pktpath ethtool -k eth0
     pktpath ethtool -C eth0 adaptive-rx off rx-usecs 50
     pktpath ethtool -X eth0 weight 6 2
+    pktpath ethtool -K br0/p1 gro off
     pktpath ethtool --json -x eth0
     pktpath ethtool --create my.nic
     pktpath ethtool -L my.nic combined 4
@@ -97,6 +99,10 @@ def _short_names() -> list[str]:
 
 
 def _device(name: str) -> Device:
+    from pktpath.control.port_device import PortDevice, is_switch_port
+
+    if is_switch_port(name):
+        return PortDevice(name)
     from pktpath.nic.store import is_nic
 
     if is_nic(name):

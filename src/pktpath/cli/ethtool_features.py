@@ -1,4 +1,4 @@
-"""`pktpath ethtool -k` and `-K`: features of a host's device or of one of pktpath's own cards."""
+"""`pktpath ethtool -k` and `-K`: features of a host's device, of one of pktpath's own cards or of a switch's port."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +37,7 @@ def change_features(dev: str, words: Sequence[str], *, as_json: bool) -> int:
     """Switch features, print what `ethtool -K` prints, say what could not be changed and why.
 
     Args:
-        dev: a device of this network namespace, or the settings file of a card.
+        dev: a device of this network namespace, the settings file of a card, or BRIDGE/PORT of a running switch.
         words: names, each followed by `on` or `off`.
         as_json: print what changed and what did not as JSON.
 
@@ -71,6 +71,10 @@ def change_features(dev: str, words: Sequence[str], *, as_json: bool) -> int:
 
 
 def _read(dev: str) -> DeviceFeatures:
+    from pktpath.control import port_device
+
+    if port_device.is_switch_port(dev):
+        return port_device.read_features(dev)
     if is_card(dev):
         from pktpath.nic.store import load_nic
 
@@ -81,6 +85,10 @@ def _read(dev: str) -> DeviceFeatures:
 
 
 def _write(dev: str, before: DeviceFeatures, requested: Mapping[str, bool]) -> FeatureChange:
+    from pktpath.control import port_device
+
+    if port_device.is_switch_port(dev):
+        return port_device.write_features(dev, requested)
     if is_card(dev):
         from pktpath.nic.store import load_nic, save_nic
 

@@ -153,11 +153,13 @@ class _Reader:
     # Places and errors
 
     def where(self, place: Place) -> str:
+        # Of a command line only the key is said: the rest of the place is what the user has just written.
+        shown_place = place if self.file or len(place) <= 4 else place[4:]
         field = ""
-        for step in place:
+        for step in shown_place:
             field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
         if not self.file:
-            return str(place[-1]) if len(place) > 4 else field
+            return field
         line = line_at(self.lines, place)
         return f"{self.file}:{line}: {field}" if line else f"{self.file}: {field}"
 
@@ -178,7 +180,7 @@ class _Reader:
             try:
                 found[key] = known[key].read(item)
             except Wrong as wrong:
-                self.bad(self._inside((*place, key), item, known[key]), f"must be {wrong}")
+                self.bad(self._inside((*place, key), item, known[key]), str(wrong))
         return found
 
     def _inside(self, place: Place, item: object, key: Key) -> Place:
@@ -199,7 +201,7 @@ class _Reader:
             try:
                 keys.name(key)
             except Wrong as wrong:
-                self.bad((*place, key), f"must be {wrong}")
+                self.bad((*place, key), str(wrong))
         return value
 
     # The tables
@@ -296,7 +298,7 @@ class _Reader:
         if "rx_file" in values and values["rx_file"] == values.get("tx_file"):
             self.bad((*place, "tx_file"), "is rx_file: write to another file")
         values.setdefault("interface", name)
-        return PortConfig(name=name, where=self.where(place), **values)
+        return PortConfig(name=name, where=self.where(place) if self.file else "", **values)
 
     # What must fit together
 

@@ -23,7 +23,17 @@ KERNEL = ("packet", "xdp")
 
 
 class Wrong(Exception):  # noqa: N818  it is turned into BadInput at once
-    """What is wrong with a value, said without file and field."""
+    """What a value must be, and what it is instead."""
+
+    def __str__(self) -> str:
+        return f"must be {self.args[0]}"
+
+
+class Fault(Wrong):
+    """What is wrong with a value of the right kind, as a sentence."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Key(NamedTuple):
@@ -102,7 +112,7 @@ def list_of(read: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]
         found = tuple(map(read, value))
         if double := next((item for item in found if found.count(item) > 1), None):
             message = f"{shown(double)} is there twice"
-            raise Wrong(message)
+            raise Fault(message)
         return found
 
     return read_all
@@ -143,10 +153,10 @@ def features(value: object) -> tuple[tuple[str, bool], ...]:
         except KeyError:
             near = nearest_names(word)
             message = f"no feature is named {shown(word)}" + (f"; nearest: {', '.join(near)}" if near else "")
-            raise Wrong(message) from None
+            raise Fault(message) from None
         if not isinstance(on, bool):
             message = f"{word} is true or false, not {shown(on)}"
-            raise Wrong(message)
+            raise Fault(message)
     return tuple(value.items())
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -58,7 +59,8 @@ class Daemon:
         self._check_timer: Timer | None = None
         self._save_after = 0.0
         self._signals: list[int] = []
-        self._ending = False
+        self._handlers: dict[int, Any] = {}
+        self._opening, self._ending = True, False
         self._version = -1
         self._revalidation: Timer | None = None
         self._started = time.monotonic()
@@ -76,6 +78,8 @@ class Daemon:
         """
         config = self.config
         with contextlib.ExitStack() as stack:
+            stack.callback(self._leave_signals)
+            self._take_signals()
             stack.callback(self.loop.close)
             make_directory(config.run_dir, 0o755)
             make_directory(config.state_dir, 0o700)
@@ -94,6 +98,8 @@ class Daemon:
             self._start_timers()
             stack.callback(self._stop_watching)
             self._watch_links()
+            # From here on a signal ends the run, and raises nothing.
+            self._opening = False
             self._closing = stack.pop_all()
         _log.info("switch %s runs with %d ports; control socket %s", config.name, len(self.switch.ports), config.control)
 
@@ -207,16 +213,11 @@ class Daemon:
 
     def run(self) -> None:
         """Run until a signal or `exit`; then end in order."""
-        before = self._take_signals()
         self._notifier.tell("READY=1", f"MAINPID={os.getpid()}", "STATUS=forwarding")
         try:
             self.loop.run()
         finally:
-            # Another signal must not stop what restores the interfaces.
-            self._ending = True
             self.end()
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def stop(self) -> None:
         """End the run; from a callback of the loop."""
@@ -224,6 +225,8 @@ class Daemon:
 
     def end(self) -> None:
         """Let accepted frames leave, then close everything and restore what was changed."""
+        # Another signal must not stop what restores the interfaces.
+        self._ending = True
         self._notifier.tell("STOPPING=1", "STATUS=stopping")
         _log.info("stopping: no more frames are received")
         engine = self.switch.engine
@@ -248,8 +251,10 @@ class Daemon:
         """Close what `open` opened, without ado; for who does not `run`."""
         self._closing.close()
 
-    def _take_signals(self) -> dict[int, Any]:
-        """Handle signals in the loop; return who handled them before."""
+    def _take_signals(self) -> None:
+        """Handle signals in the loop; while all is being opened, end that."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         actions: Mapping[int, Callable[[], object]] = {
             signal.SIGTERM: self.stop,
             signal.SIGINT: self.stop,
@@ -257,17 +262,27 @@ class Daemon:
         }
 
         def note(number: int, _frame: object) -> None:
+            if self._ending:
+                return
+            if self._opening:
+                # What is open already is closed on the way out, undisturbed.
+                self._ending = True
+                raise SystemExit(128 + number)
             # Python runs this between two instructions: the loop does the rest.
-            if not self._ending:
-                self._signals.append(number)
-                self.loop.wake()
+            self._signals.append(number)
+            self.loop.wake()
 
         def look() -> None:
             while self._signals:
                 actions[self._signals.pop(0)]()
 
         self.loop.on_wake = look
-        return {number: signal.signal(number, note) for number in actions}
+        self._handlers = {number: signal.signal(number, note) for number in actions}
+
+    def _leave_signals(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
     def _hang_up(self) -> None:
         try:

@@ -196,8 +196,11 @@ class Parts:
     """As `config.Check`: whether the text of an entry is right; names of ports may be those of the bridge's."""
     tables: Callable[[SwitchConfig], Tables]
     engine: Callable[[SwitchConfig, Tables], Engine]
-    open_port: Callable[[Engine, PortConfig], LivePort]
-    """Open one port, in the network namespace in which its interface is; type internal is a bridge's LOCAL port."""
+    open_port: Callable[[Engine, PortConfig, int], LivePort]
+    """Open one port, whose frames have this number as `in_port`; type internal is a bridge's LOCAL port.
+
+    The thread is in the network namespace of its interface. Interfaces are up and have their MTU already; those of a TAP get
+    them, and their addresses, after this."""
     server: Callable[[str, Mapping[str, Command], Loop], Closes]
     """Serve commands on a socket of this path (mode 0600), in the loop; a socket that nobody serves any more is replaced."""
     commands: Callable[[Engine, Tables], Mapping[str, Command]] = lambda _engine, _tables: {}

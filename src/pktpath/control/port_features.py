@@ -4,12 +4,12 @@ A port is named BRIDGE/PORT, or PORT alone. Features travel as the five sets of 
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from pktpath.control.engine import Command
+from pktpath.control.features_json import to_json
 from pktpath.control.switch_port import SwitchPort
-from pktpath.device_features import DeviceFeatures, check_changeable, of_card
+from pktpath.device_features import check_changeable, of_card
 from pktpath.errors import BadInput, Refused
 from pktpath.features import FeatureState, request
 from pktpath.switch.views import DatapathView
@@ -83,29 +83,6 @@ class PortFeatures:
             message = f"{port.bridge}/{port.config.name}: not open: {port.fault}"
             raise Refused(message)
         return port.features
-
-
-def to_json(device: DeviceFeatures) -> dict[str, list[str]]:
-    """Return features as JSON has them: lists of names, in the order of the bits."""
-    sets = {name: getattr(device, name) for name in ("hw", "wanted", "active", "nochange")}
-    return {"names": list(device.names)} | {
-        name: [word for word in device.names if word in found] for name, found in sets.items()
-    }
-
-
-def from_json(document: Mapping[str, Any]) -> DeviceFeatures:
-    """Return what `to_json` wrote.
-
-    Raises:
-        BadInput: it did not.
-
-    """
-    try:
-        sets = (frozenset(document[name]) for name in ("hw", "wanted", "active", "nochange"))
-        return DeviceFeatures(tuple(document["names"]), *sets)
-    except (KeyError, TypeError):
-        message = "the switch sent no features: is it another version?"
-        raise BadInput(message) from None
 
 
 def _wanted(text: str) -> dict[str, bool]:

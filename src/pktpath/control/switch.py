@@ -200,7 +200,7 @@ class Switch:
 
     def _attach(self, port: SwitchPort) -> None:
         """Open a port and hand it to tables and engine; nothing of it is left where one of them fails."""
-        live = port.open(lambda config: self._parts.open_port(self.engine, config), self._interfaces)
+        live = port.open(partial(self._parts.open_port, self.engine), self._interfaces)
         assert port.features is not None
         try:
             self.tables.add_port(port.bridge, port.number, port.openflow, port.config)

@@ -35,7 +35,7 @@ class SwitchPort:
         """Why it is not open."""
         self._index: int | None = None
 
-    def open(self, opener: Callable[[PortConfig], LivePort], interfaces: Interfaces) -> LivePort:
+    def open(self, opener: Callable[[PortConfig, int], LivePort], interfaces: Interfaces) -> LivePort:
         """Prepare the interface and open the port.
 
         Raises:
@@ -51,7 +51,7 @@ class SwitchPort:
             if config.type in KERNEL_TYPES:
                 self._prepare(interfaces)
             with inside(config.netns):
-                live = opener(config)
+                live = opener(config, self.number)
             try:
                 self._finish(live, kernel, interfaces, was_there=found is not None)
             except BaseException:
@@ -83,6 +83,9 @@ class SwitchPort:
             return False
         if not self.live.alive():
             return True
+        if self.config.type not in KERNEL_TYPES:
+            # A TAP is ours wherever somebody has moved it.
+            return False
         return KernelInterfaces().index(self.config.interface, self.config.netns) != self._index
 
     def may_open(self) -> bool:
