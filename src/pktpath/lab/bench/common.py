@@ -21,12 +21,12 @@ class Row:
     """One line of a bench."""
 
     case: str
-    pktpath: float
-    """Our figure, in `unit`."""
+    pktpath: float | None
+    """Our figure, in `unit`; None where there is nothing to measure: `note` then says why."""
     peer: float | None
     """The peer's figure, None where there is no peer to ask: `note` then says why."""
     unit: str
-    """`ns/frame` and the like: less is better. `GB/s` and the like: more is better."""
+    """`ns/frame`, `us` and the like: less is better. `GB/s` and the like: more is better."""
     goal: float | None = None
     """What `ratio` shall reach at least."""
     more: dict[str, Any] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times faster than the peer pktpath is."""
-        if self.peer is None:
+        if not self.peer or not self.pktpath:
             return None
-        return self.peer / self.pktpath if self.unit.startswith("ns") else self.pktpath / self.peer
+        return self.peer / self.pktpath if self.unit.startswith(("ns", "us")) else self.pktpath / self.peer
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as the commands print it."""
@@ -123,7 +123,7 @@ def as_markdown(rows: list[Row], *, date: str, peer: str) -> str:
     lines = [
         "# Results of `pktpath bench`",
         "",
-        f"{date}; {machine()}; {peer}. One core, one run: pktpath and its peer take turns, medians.",
+        f"{date}; {machine()}; {peer}. One run, one core unless a row says otherwise: pktpath and its peer take turns, medians.",
         "A ratio above 1 says that pktpath is faster; `make bench` writes this page anew.",
         "",
         "| case | pktpath | peer | unit | ratio | goal | more |",
