@@ -12,9 +12,9 @@ from typing import NoReturn
 from pktpath.lab.calibrate_figures import Unmeasurable
 
 _NUMBERS = {
-    "x86_64": {"bpf": 321, "membarrier": 324},
-    "aarch64": {"bpf": 280, "membarrier": 283},
-    "riscv64": {"bpf": 280, "membarrier": 283},
+    "x86_64": {"membarrier": 324},
+    "aarch64": {"membarrier": 283},
+    "riscv64": {"membarrier": 283},
 }
 """System calls that libc has no function for."""
 _PR_SET_PDEATHSIG = 1
