@@ -16,6 +16,7 @@ import pytest
 from pktpath.batch import FRAMES
 from pktpath.errors import Refused
 from pktpath.lab.bench import switch, switch_memory
+from pktpath.lab.bench.common import Row, as_markdown
 from pktpath.lab.bench.switch_memory import RULE, huge_pages, sent, write_flows
 from pktpath.lab.bench.switch_peers import counted
 from pktpath.lab.bench.switch_pktpath import Switch, switch_toml
@@ -243,6 +244,32 @@ def test_less_time_is_better_and_nothing_of_ours_is_no_error():
     results["pktpath"] = switch.Result(missing="pktpath: not there")
     (row,) = switch.rows_of("ping", results, {"peer": None}, ours="pktpath", unit="us", conditions="")
     assert (row.pktpath, row.peer, row.ratio, row.note) == (None, 40.0, None, "pktpath: not there")
+
+
+def test_the_page_says_how_and_no_goal_is_missed_unmeasured():
+    how = {"conditions": "on two cores"}
+    rows = [Row("ping, beside a", None, 4.0, "us", 1.5, how, "not there"), Row("ping, beside b", 2.0, 4.0, "us", 1.5, how)]
+    page = as_markdown(rows, date="2026-11-21", peer="OVS")
+    assert "| ping, beside a | - | 4 | us | - | 1.5 | not there |" in page
+    assert "| ping, beside b | 2 | 4 | us | 2 | 1.5 reached |  |" in page
+    assert page.endswith("\n\n- ping: on two cores\n")
+
+
+@pytest.mark.parametrize(
+    ("uid", "cpus", "path", "said"),
+    [
+        (1000, {0, 1}, None, "run it as root"),
+        (0, {1}, None, "needs the CPUs 0 and 1"),
+        (0, {0, 1}, "", "ip is not installed: apt-get install iproute2"),
+    ],
+)
+def test_where_nothing_can_be_measured(monkeypatch, uid, cpus, path, said):
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: cpus)
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    with pytest.raises(Refused, match=said):
+        switch.rows(switch.QUICK, lambda _what: None)
 
 
 # Programs and namespaces

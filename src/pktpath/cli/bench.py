@@ -46,8 +46,11 @@ def bench(which: str, *, quick: bool, markdown: str | None, seconds: float | Non
     pktpath bench gro --json
     pktpath bench switch --only bulk --only ping --seconds 2
     """
+    from datetime import UTC, datetime
+    from pathlib import Path
+
     from pktpath.lab.bench import measure
-    from pktpath.lab.bench.common import as_markdown, short
+    from pktpath.lab.bench.common import as_markdown, conditions_of, goal_text, machine, short
 
     names = _BENCHES if which == "all" else (which,)
     if (seconds is not None or only) and "switch" not in names:
@@ -67,26 +70,23 @@ def bench(which: str, *, quick: bool, markdown: str | None, seconds: float | Non
     with steps("bench", len(names)) as update:
         rows, peer = measure(names, quick=quick, seconds=seconds, only=only, progress=tell)
     if markdown:
-        from datetime import UTC, datetime
-        from pathlib import Path
-
         Path(markdown).write_text(as_markdown(rows, date=datetime.now(UTC).date().isoformat(), peer=peer))
     if as_json:
         print_json([row.as_json() for row in rows])
         return
     table = []
     for row in rows:
-        met = "" if row.ratio is None else " reached" if row.ratio >= (row.goal or 0) else " missed"
-        goal = "" if row.goal is None else f"{short(row.goal)}{met}"
         remarks = [row.note] * bool(row.note)
         if "frames_in" in row.more:
             ours, theirs = (row.more[name] for name in ("frames_out", "peer_frames_out"))
             remarks.insert(
                 0, f"{row.more['frames_in']} frames to {short(ours)}, peer {short(theirs)}; {row.more['cycles']:.0f} cycles"
             )
-        table.append([row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal, "; ".join(remarks)])
+        table.append(
+            [row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal_text(row), "; ".join(remarks)]
+        )
     say(f"peer: {peer}")
-    for conditions in dict.fromkeys(row.more["conditions"] for row in rows if "conditions" in row.more):
-        cases = [row.case.rpartition(", beside ")[0] for row in rows if row.more.get("conditions") == conditions]
-        say(f"{', '.join(dict.fromkeys(cases))}: {conditions}")
-    print_table(["case", "pktpath", "peer", "unit", "ratio", "goal", ""], table, left=(0, 3, 6))
+    say(f"{datetime.now(UTC).date().isoformat()}; {machine()}")
+    for line in conditions_of(rows):
+        say(line)
+    print_table(["case", "pktpath", "peer", "unit", "ratio", "goal", ""], table, left=(0, 3, 5, 6))

@@ -49,6 +49,10 @@ def measure(
         about = str(dpdk.about["version"]) if dpdk else missing
     if len(alone) == len(names):
         return rows, about
+    from pktpath.lab.bench.switch import refusal
+
+    if why := refusal():
+        return [*rows, Row("switch", None, None, "Gbit/s", note=why)], about
     # Forwarders and those who send through them want both cores.
     more, others = _switch(len(alone), quick=quick, seconds=seconds, only=only, progress=progress)
     return rows + more, f"{about}; {others}"

@@ -15,6 +15,9 @@ from pktpath.jit import kernel
 from pktpath.lab.machine import clock_rate
 from pktpath.nic.clock import monotonic
 
+CONDITIONS = "conditions"
+"""Name in `Row.more` of how a figure was measured, where that is not what all rows say."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -130,13 +133,29 @@ def as_markdown(rows: list[Row], *, date: str, peer: str) -> str:
         "| --- | ---: | ---: | --- | ---: | ---: | --- |",
     ]
     for row in rows:
-        goal = "" if row.goal is None else f"{row.goal:g} {'reached' if (row.ratio or 0) >= row.goal else 'missed'}"
-        more = ", ".join(
-            [f"{name} {short(value)}" for name, value in row.more.items() if value is not None] + [row.note] * bool(row.note)
-        )
+        told = [f"{name} {short(value)}" for name, value in row.more.items() if value is not None and name != CONDITIONS]
+        more, goal = ", ".join(told + [row.note] * bool(row.note)), goal_text(row)
         cells = [row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal, more]
         lines.append("| " + " | ".join(cells) + " |")
+    if said := conditions_of(rows):
+        lines += ["", *(f"- {line}" for line in said)]
     return "\n".join(lines) + "\n"
+
+
+def goal_text(row: Row) -> str:
+    """Return the goal of a row, and whether it was met where that is known."""
+    if row.goal is None:
+        return ""
+    return f"{row.goal:g}" + ("" if row.ratio is None else " reached" if row.ratio >= row.goal else " missed")
+
+
+def conditions_of(rows: list[Row]) -> list[str]:
+    """Return what rows say of how they were measured, each once, after the cases that it holds for."""
+    cases: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if CONDITIONS in row.more:
+            cases.setdefault(row.more[CONDITIONS], {})[row.case.rpartition(", beside ")[0]] = None
+    return [f"{'; '.join(names)}: {text}" for text, names in cases.items()]
 
 
 def short(value: Any) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from pktpath.errors import Refused
 from pktpath.lab.bench import switch_memory as memory
-from pktpath.lab.bench.common import Row
+from pktpath.lab.bench.common import CONDITIONS, Row
 from pktpath.lab.bench.switch_peers import FORWARDER_CPU, GENERATOR_CPU, OpenVSwitch, bridge, ovs, testpmd, upcalls
 from pktpath.lab.bench.switch_pktpath import Setting, Switch, pktpath, switch
-from pktpath.lab.bench.switch_process import Daemon, PeerMissingError
+from pktpath.lab.bench.switch_process import Daemon, PeerMissingError, program
 from pktpath.lab.bench.switch_topology import Topology, namespace, topology
 from pktpath.lab.bench.switch_traffic import new_flows, rate, round_trip, small_frames, tcp, tcp_server
 
@@ -104,7 +104,7 @@ def rows_of(
         }
         note = "; ".join(why for why in (mine.missing, peer.missing) if why)
         found.append(
-            Row(f"{case}, beside {name}", mine.median, peer.median, unit, goal, {**spread, "conditions": conditions}, note)
+            Row(f"{case}, beside {name}", mine.median, peer.median, unit, goal, {**spread, CONDITIONS: conditions}, note)
         )
     return found
 
@@ -319,20 +319,33 @@ def upcall(effort: Effort, tell: Tell) -> list[Row]:
 ROWS = {"bulk": bulk, "wire": wire, "small": small, "ping": ping, "memory": in_memory, "upcall": upcall}
 
 
+_TOOLS = {"ip": "iproute2", "ethtool": "ethtool", "nsenter": "util-linux", "setpriv": "util-linux", "taskset": "util-linux"}
+
+
+def refusal() -> str:
+    """Say why nothing at all can be measured here, or nothing."""
+    if os.geteuid():
+        return "the switch's bench makes network namespaces: run it as root"
+    if not {GENERATOR_CPU, FORWARDER_CPU} <= os.sched_getaffinity(0):
+        return f"the switch's bench needs the CPUs {GENERATOR_CPU} and {FORWARDER_CPU}"
+    for name, package in _TOOLS.items():
+        try:
+            program(name, package)
+        except PeerMissingError as error:
+            return f"the switch's bench: {error}"
+    return ""
+
+
 def rows(effort: Effort, tell: Tell, only: Sequence[str] = ()) -> list[Row]:
     """Run these cases, all without any; the machine is as it was afterwards.
 
     Raises:
-        Refused: no permission to make network namespaces, or a single core.
+        Refused: nothing can be measured here (`refusal`).
 
     """
-    if os.geteuid():
-        message = "the switch's bench makes network namespaces: run it as root"
-        raise Refused(message)
-    if not {GENERATOR_CPU, FORWARDER_CPU} <= os.sched_getaffinity(0):
-        message = f"the switch's bench needs the CPUs {GENERATOR_CPU} and {FORWARDER_CPU}"
-        raise Refused(message)
+    if why := refusal():
+        raise Refused(why)
     load = os.getloadavg()[0]
     found = [row for name, bench in ROWS.items() if name in (only or ROWS) for row in bench(effort, tell)]
     how = f"{effort.turns} turns of {effort.seconds:g} s, load average {load:.1f} before"
-    return [replace(row, more={**row.more, "conditions": f"{row.more['conditions']}; {how}"}) for row in found]
+    return [replace(row, more={**row.more, CONDITIONS: f"{row.more[CONDITIONS]}; {how}"}) for row in found]
