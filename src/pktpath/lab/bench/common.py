@@ -15,18 +15,21 @@ from pktpath.jit import kernel
 from pktpath.lab.machine import clock_rate
 from pktpath.nic.clock import monotonic
 
+CONDITIONS = "conditions"
+"""Name in `Row.more` of how a figure was measured, where that is not what all rows say."""
+
 
 @dataclass(frozen=True)
 class Row:
     """One line of a bench."""
 
     case: str
-    pktpath: float
-    """Our figure, in `unit`."""
+    pktpath: float | None
+    """Our figure, in `unit`; None where there is nothing to measure: `note` then says why."""
     peer: float | None
     """The peer's figure, None where there is no peer to ask: `note` then says why."""
     unit: str
-    """`ns/frame` and the like: less is better. `GB/s` and the like: more is better."""
+    """`ns/frame`, `us` and the like: less is better. `GB/s` and the like: more is better."""
     goal: float | None = None
     """What `ratio` shall reach at least."""
     more: dict[str, Any] = field(default_factory=dict)
@@ -36,9 +39,9 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times faster than the peer pktpath is."""
-        if self.peer is None:
+        if not self.peer or not self.pktpath:
             return None
-        return self.peer / self.pktpath if self.unit.startswith("ns") else self.pktpath / self.peer
+        return self.peer / self.pktpath if self.unit.startswith(("ns", "us")) else self.pktpath / self.peer
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as the commands print it."""
@@ -123,20 +126,36 @@ def as_markdown(rows: list[Row], *, date: str, peer: str) -> str:
     lines = [
         "# Results of `pktpath bench`",
         "",
-        f"{date}; {machine()}; {peer}. One core, one run: pktpath and its peer take turns, medians.",
+        f"{date}; {machine()}; {peer}. One run, one core unless a row says otherwise: pktpath and its peer take turns, medians.",
         "A ratio above 1 says that pktpath is faster; `make bench` writes this page anew.",
         "",
         "| case | pktpath | peer | unit | ratio | goal | more |",
         "| --- | ---: | ---: | --- | ---: | ---: | --- |",
     ]
     for row in rows:
-        goal = "" if row.goal is None else f"{row.goal:g} {'reached' if (row.ratio or 0) >= row.goal else 'missed'}"
-        more = ", ".join(
-            [f"{name} {short(value)}" for name, value in row.more.items() if value is not None] + [row.note] * bool(row.note)
-        )
+        told = [f"{name} {short(value)}" for name, value in row.more.items() if value is not None and name != CONDITIONS]
+        more, goal = ", ".join(told + [row.note] * bool(row.note)), goal_text(row)
         cells = [row.case, short(row.pktpath), short(row.peer), row.unit, short(row.ratio), goal, more]
         lines.append("| " + " | ".join(cells) + " |")
+    if said := conditions_of(rows):
+        lines += ["", *(f"- {line}" for line in said)]
     return "\n".join(lines) + "\n"
+
+
+def goal_text(row: Row) -> str:
+    """Return the goal of a row, and whether it was met where that is known."""
+    if row.goal is None:
+        return ""
+    return f"{row.goal:g}" + ("" if row.ratio is None else " reached" if row.ratio >= row.goal else " missed")
+
+
+def conditions_of(rows: list[Row]) -> list[str]:
+    """Return what rows say of how they were measured, each once, after the cases that it holds for."""
+    cases: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if CONDITIONS in row.more:
+            cases.setdefault(row.more[CONDITIONS], {})[row.case.rpartition(", beside ")[0]] = None
+    return [f"{'; '.join(names)}: {text}" for text, names in cases.items()]
 
 
 def short(value: Any) -> str:
