@@ -13,7 +13,7 @@ import numpy as np
 from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.switch.fields import FRAG_LATER, KEY_WORDS, SHORT_WORDS, VLAN_PRESENT
-from pktpath.switch.ip_headers import behind_extensions, behind_snap, ipv4_frag, ipv4_lengths, ipv6_length, is_arp
+from pktpath.switch.ip_headers import behind_extensions, behind_snap, ipv4_frag, ipv4_lengths, ipv6_length, is_arp, is_discovery
 from pktpath.wire import arp, ethernet, icmp, ipv4, ipv6, link, sctp, tcp, udp
 from pktpath.wire.load import load8, load16, load32, load64
 from pktpath.wire.parse import CUT, FRAGMENT, MALFORMED, TAGGED, ZERO_LENGTH
@@ -176,10 +176,7 @@ def _transport_word(mem, at, end, protocol):
 @inlined
 def _discovery_words(mem, at, end, keys, row):
     """Fill target and link-layer addresses of a neighbour solicitation or advertisement that is ICMPv6 at `at`."""
-    if at + icmp.OPTIONS > end or load8(mem, at + icmp.CODE) != 0:
-        return
-    kind = load8(mem, at + icmp.TYPE)
-    if kind != icmp.SOLICITATION and kind != icmp.ADVERTISEMENT:
+    if not is_discovery(mem, at, end):
         return
     source = target = np.uint64(0)
     option = at + icmp.OPTIONS

@@ -9,7 +9,7 @@ import numpy as np
 
 from pktpath.jit import inlined
 from pktpath.switch.fields import FRAG_ANY, FRAG_LATER
-from pktpath.wire import arp, ethernet, ipv4, ipv6
+from pktpath.wire import arp, ethernet, icmp, ipv4, ipv6
 from pktpath.wire.load import load8, load16, load64
 
 DL_TYPE_NONE = 0x05FF
@@ -114,3 +114,12 @@ def is_arp(mem, at, head):
         and load16(mem, at + arp.PROTOCOL) == ethernet.IPV4
         and load16(mem, at + arp.SIZES) == arp.ADDRESS_SIZES
     )
+
+
+@inlined
+def is_discovery(mem, transport, end):
+    """Whether the ICMPv6 at `transport` is a neighbour solicitation or advertisement with its target address."""
+    if transport + icmp.OPTIONS > end or load8(mem, transport + icmp.CODE) != 0:
+        return False
+    kind = load8(mem, transport + icmp.TYPE)
+    return kind == icmp.SOLICITATION or kind == icmp.ADVERTISEMENT
