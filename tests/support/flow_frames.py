@@ -39,7 +39,7 @@ def mutated(frame, rng):
 
 def _upper(rng, addresses, protocols=PROTOCOLS):
     protocol = rng.choice(protocols)
-    payload = rng.randbytes(rng.choice((0, 1, 11, 40)))
+    payload = rng.randbytes(rng.choice((0, 1, 11, 40, 40, 301)))
     if protocol in (6, 17):
         upper = header_of(protocol, rng, payload) + payload
         upper = upper[:12] + bytes([upper[12], rng.getrandbits(8)]) + upper[14:] if protocol == 6 else upper

@@ -15,10 +15,17 @@ def private_head(batch, i, keep):
     False, with the frame unchanged, when the head is shorter, or the pool or the fragment table is full.
     """
     frame = batch.frames[i]
+    if frame.head_chunk >= 0 and batch.pool.refs[frame.head_chunk] == 1:
+        return keep <= frame.head_len
+    return fresh_head(batch, i, keep)
+
+
+@inlined
+def fresh_head(batch, i, keep):
+    """Copy the first `keep` bytes of frame `i` to a fresh chunk, whoever holds the old one, as `private_head` does."""
+    frame = batch.frames[i]
     pool = batch.pool
     old = frame.head_chunk
-    if old >= 0 and pool.refs[old] == 1:
-        return keep <= frame.head_len
     rest = frame.head_len - keep
     count = frame.frag_count
     rows = batch.used[FRAGS]

@@ -12,14 +12,12 @@ import numpy as np
 
 from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
-from pktpath.switch.fields import FRAG_ANY, FRAG_LATER, KEY_WORDS, SHORT_WORDS, VLAN_PRESENT
+from pktpath.switch.fields import FRAG_LATER, KEY_WORDS, SHORT_WORDS, VLAN_PRESENT
+from pktpath.switch.ip_headers import behind_extensions, behind_snap, ipv4_frag, ipv4_lengths, ipv6_length, is_arp, is_discovery
 from pktpath.wire import arp, ethernet, icmp, ipv4, ipv6, link, sctp, tcp, udp
 from pktpath.wire.load import load8, load16, load32, load64
 from pktpath.wire.parse import CUT, FRAGMENT, MALFORMED, TAGGED, ZERO_LENGTH
 
-DL_TYPE_NONE = 0x05FF
-"""dl_type of an 802.3 frame without an Ethertype."""
-_MAX_PADDING = 0xFFFF
 _TCP_FLAGS = 0x0FFF
 _LABEL = 0xFFFFF
 _HALF, _QUARTER = np.uint64(32), np.uint64(16)
@@ -105,7 +103,7 @@ def extract_bytes(mem, base, head, size, port, tag, whole, keys, k):
         dl_type = load16(mem, base + offset + 2)
         offset += ethernet.TAG_LENGTH
     if dl_type < ethernet.LEAST_ETHERTYPE:
-        dl_type, offset = _behind_snap(mem, base, head, offset)
+        dl_type, offset = behind_snap(mem, base, head, offset)
     keys[row, 0] = np.uint64(port << 32 | dl_type << 16 | tci)
     if dl_type == ethernet.IPV4:
         _ipv4_words(mem, base, head, size, offset, whole, keys, row)
@@ -122,32 +120,12 @@ def extract_bytes(mem, base, head, size, port, tag, whole, keys, k):
 
 
 @inlined
-def _behind_snap(mem, base, head, offset):
-    """Return (dl_type, offset behind it) of an 802.3 frame whose 802.2 header is at `offset`."""
-    if offset + ethernet.SNAP_LENGTH <= head and load64(mem, base + offset) >> _QUARTER == np.uint64(ethernet.SNAP_WORD):
-        dl_type = load16(mem, base + offset + ethernet.SNAP_TYPE)
-        offset += ethernet.SNAP_LENGTH
-        if dl_type >= ethernet.LEAST_ETHERTYPE:
-            return dl_type, offset
-    return np.int64(DL_TYPE_NONE), offset
-
-
-@inlined
 def _ipv4_words(mem, base, head, size, offset, whole, keys, row):
     at = base + offset
-    if offset + ipv4.LENGTH > head:
+    header, length = ipv4_lengths(mem, at, head - offset, size - offset, whole)
+    if length < 0:
         return
-    header = (load8(mem, at) & 15) * 4
-    length = load16(mem, at + ipv4.TOTAL_LENGTH)
-    present = size - offset
-    if length == 0 and whole:
-        length = present
-    if header < ipv4.LENGTH or offset + header > head or header > length or length > present or present - length > _MAX_PADDING:
-        return
-    place = load16(mem, at + ipv4.FRAGMENT)
-    frag = np.int64(0)
-    if place & (ipv4.MF | ipv4.OFFSET_MASK):
-        frag = np.int64(FRAG_ANY | FRAG_LATER) if place & ipv4.OFFSET_MASK else np.int64(FRAG_ANY)
+    frag = ipv4_frag(mem, at)
     protocol = load8(mem, at + ipv4.PROTOCOL)
     lower = frag << 24 | protocol << 16 | load8(mem, at + ipv4.TOS) << 8 | load8(mem, at + ipv4.TTL)
     keys[row, 2] |= np.uint64(lower)
@@ -159,18 +137,13 @@ def _ipv4_words(mem, base, head, size, offset, whole, keys, row):
 @inlined
 def _ipv6_words(mem, base, head, size, offset, whole, keys, row):
     at = base + offset
-    if offset + ipv6.LENGTH > head:
-        return
-    present = size - offset - ipv6.LENGTH
-    length = load16(mem, at + ipv6.PAYLOAD_LENGTH)
-    if length == 0 and whole:
-        length = present
-    if length > present or present - length > _MAX_PADDING:
+    length = ipv6_length(mem, at, head - offset, size - offset, whole)
+    if length < 0:
         return
     for half in range(4):
         keys[row, np.uint64(5 + half)] = load64(mem, at + ipv6.SOURCE + 8 * half)
-    end = base + min(head, offset + ipv6.LENGTH + length)
-    protocol, frag, transport = _behind_extensions(mem, at, end)
+    end = base + min(head, offset + length)
+    protocol, frag, transport, _ = behind_extensions(mem, at, end)
     if protocol < 0:
         return
     first = load32(mem, at)
@@ -181,38 +154,6 @@ def _ipv6_words(mem, base, head, size, offset, whole, keys, row):
         keys[row, 4] = _transport_word(mem, transport, end, protocol)
         if protocol == icmp.ICMPV6:
             _discovery_words(mem, transport, end, keys, row)
-
-
-@inlined
-def _behind_extensions(mem, at, end):
-    """Return (protocol or -1, nw_frag, address of the transport) of the IPv6 packet at `at` whose bytes end at `end`."""
-    protocol = load8(mem, at + ipv6.NEXT_HEADER)
-    at += ipv6.LENGTH
-    frag = np.int64(0)
-    while protocol in (
-        ipv6.HOP_BY_HOP,
-        ipv6.ROUTING,
-        ipv6.DESTINATION_OPTIONS,
-        ipv6.AUTHENTICATION,
-        ipv6.FRAGMENT_HEADER,
-    ):
-        if at + 8 > end:
-            return np.int64(-1), frag, at
-        length = (load8(mem, at + 1) + 1) * 8
-        if protocol == ipv6.AUTHENTICATION:
-            length = (load8(mem, at + 1) + 2) * 4
-        elif protocol == ipv6.FRAGMENT_HEADER:
-            length = np.int64(ipv6.FRAGMENT_LENGTH)
-            place = load16(mem, at + ipv6.FRAGMENT_OFFSET)
-            if place >> 3:
-                return np.int64(ipv6.FRAGMENT_HEADER), np.int64(FRAG_ANY | FRAG_LATER), at
-            if place:
-                frag = np.int64(FRAG_ANY)
-        if at + length > end:
-            return np.int64(-1), frag, at
-        protocol = load8(mem, at)
-        at += length
-    return protocol, frag, at
 
 
 @inlined
@@ -235,10 +176,7 @@ def _transport_word(mem, at, end, protocol):
 @inlined
 def _discovery_words(mem, at, end, keys, row):
     """Fill target and link-layer addresses of a neighbour solicitation or advertisement that is ICMPv6 at `at`."""
-    if at + icmp.OPTIONS > end or load8(mem, at + icmp.CODE) != 0:
-        return
-    kind = load8(mem, at + icmp.TYPE)
-    if kind != icmp.SOLICITATION and kind != icmp.ADVERTISEMENT:
+    if not is_discovery(mem, at, end):
         return
     source = target = np.uint64(0)
     option = at + icmp.OPTIONS
@@ -266,12 +204,7 @@ def _discovery_words(mem, at, end, keys, row):
 @inlined
 def _arp_words(mem, base, head, offset, keys, row):
     at = base + offset
-    if (
-        offset + arp.LENGTH > head
-        or load16(mem, at + arp.HARDWARE) != arp.ETHERNET
-        or load16(mem, at + arp.PROTOCOL) != ethernet.IPV4
-        or load16(mem, at + arp.SIZES) != arp.ADDRESS_SIZES
-    ):
+    if not is_arp(mem, at, head - offset):
         return
     operation = load16(mem, at + arp.OPERATION)
     if operation <= 0xFF:
