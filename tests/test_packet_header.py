@@ -154,6 +154,17 @@ def test_whatever_stands_in_a_ring_frames_lie_in_their_slots(slots):
         assert (frame.vlan_tci, frame.vlan_proto) == expected
 
 
+def test_a_large_frame_that_does_not_come_a_second_time_is_counted():
+    cut = (USER | COPY, 5000, 1900, 82, 0, 0, bytes(10))
+    queues = ring_of([GOOD, cut, GOOD, cut])
+    free = POOL.free_count.copy()
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 2
+    assert queues.packet[0].rx_over_errors == 2
+    assert queues.packet[0].errno == 9
+    assert queues.packet[0].head == 4
+    assert (POOL.free_count == free).all()
+
+
 def test_slots_return_in_their_order_and_are_read_again():
     queues = ring_of([GOOD] * SLOTS)
     record = queues.packet[0]

@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pktpath.batch import (
@@ -25,12 +26,14 @@ from pktpath.batch import (
     GSO_TCPV6,
     GSO_UDP_L4,
     frame_bytes,
+    make_batch,
 )
 from pktpath.errors import BadInput, Refused
 from pktpath.features import PORT_FEATURES, Feature, fix_features
 from pktpath.port.packet import MODES, SLOT_BYTES, PacketPort
+from pktpath.port.packet_io import packet_transmit
 from support.craft import Packet
-from support.packet_bench import bench
+from support.packet_bench import ORDER, bench
 from support.packet_net import NO_HEADER, Far, add_pair, delete_pair, enter, far, near, own_namespace, promiscuity, run, vnet
 
 pytestmark = pytest.mark.oracle
@@ -377,6 +380,29 @@ def test_a_frame_that_the_kernel_never_takes_is_counted_and_the_others_leave(tab
     assert [frame for _, frame in ends[1].receive()] == [plain(64, 1), plain(64, 2)]
     assert right.statistics()["tx_errors"] == 2
     assert right.statistics()["tx_packets"] == 2
+
+
+def test_frames_of_many_pieces_are_gathered(table, ends):
+    right = table.port(near(1), mode="mmsg")
+    batch = make_batch(table.pool, 256, 9000)
+    at = table.memory.reserve(1 << 16)
+    table.pool.mem[at : at + 4096] = np.frombuffer(plain(4096, 1), np.uint8)
+    sizes = [30] * 255
+    sizes[100] = 1100  # more than the kernel gathers
+    row = 0
+    for i, pieces in enumerate(sizes):
+        frame = batch.frames[i]
+        frame.head_addr, frame.head_len, frame.head_chunk, frame.frame_len = at, 60, -1, 60 + pieces
+        frame.frag_first, frame.frag_count = row, pieces
+        for k in range(pieces):
+            batch.frag_addr[row], batch.frag_len[row], batch.frag_chunk[row] = at + 60 + i + k, 1, -1
+            row += 1
+    batch.used[:] = len(sizes), row
+    batch.gso_type[:] = batch.ip_summed[:] = 0
+    assert packet_transmit(table.queues, right.tx(0)[1], batch, ORDER, 0, len(sizes), table.scratch) == len(sizes)
+    whole = [frame_bytes(batch, i) for i in range(len(sizes)) if i != 100]
+    assert [frame for _, frame in ends[1].receive()] == whole
+    assert right.statistics()["tx_errors"] == 1
 
 
 def test_an_interface_that_is_down_counts_and_comes_back(table, ends, mode):
