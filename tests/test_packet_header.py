@@ -95,9 +95,9 @@ def ring_of(slots):
     for k, (status, length, captured, mac, tag, tpid, content) in enumerate(slots):
         at = SLOT * (k + 1)
         head = struct.pack("<IIIHHIIHH", status, length, captured, mac, 0, 0, 0, tag, tpid)
-        POOL.mem[at : at + len(head)] = list(head)
         if mac >= 10:
             POOL.mem[at + mac - 10 : at + mac - 10 + len(content)] = list(content)
+        POOL.mem[at : at + len(head)] = list(head)
     BATCH.used[:] = 0
     return queues
 
