@@ -355,13 +355,14 @@ def test_each_frame_of_several_queues_comes_once(table, ends, mode):
             assert where[frames[back.index(frame)]] == queue, "both directions of a flow share a queue"
 
 
-def test_our_own_frames_do_not_come_back(table, ends, mode):
-    port = table.port(near(0), mode=mode)
+@pytest.mark.parametrize("queues", [1, 2])
+def test_our_own_frames_do_not_come_back(table, ends, mode, queues):
+    port = table.port(near(0), mode=mode, queues=queues)
     ends[0].send(plain(64, 1))
-    assert table.take(port) == 1
+    queue = next(queue for queue in range(queues) if table.take(port, queue) == 1)
     assert table.send(port) == 1
-    table.done(port)
-    assert table.take(port) == 0
+    table.done(port, queue)
+    assert [table.take(port, queue) for queue in range(queues)] == [0] * queues
     assert [frame for _, frame in ends[0].receive()] == [plain(64, 1)]
 
 
@@ -388,7 +389,7 @@ def test_frames_of_many_pieces_are_gathered(table, ends):
     at = table.memory.reserve(1 << 16)
     table.pool.mem[at : at + 4096] = np.frombuffer(plain(4096, 1), np.uint8)
     sizes = [30] * 255
-    sizes[100] = 1100  # more than the kernel gathers
+    sizes[250] = 1100  # more than the kernel gathers
     row = 0
     for i, pieces in enumerate(sizes):
         frame = batch.frames[i]
@@ -400,7 +401,7 @@ def test_frames_of_many_pieces_are_gathered(table, ends):
     batch.used[:] = len(sizes), row
     batch.gso_type[:] = batch.ip_summed[:] = 0
     assert packet_transmit(table.queues, right.tx(0)[1], batch, ORDER, 0, len(sizes), table.scratch) == len(sizes)
-    whole = [frame_bytes(batch, i) for i in range(len(sizes)) if i != 100]
+    whole = [frame_bytes(batch, i) for i in range(len(sizes)) if i != 250]
     assert [frame for _, frame in ends[1].receive()] == whole
     assert right.statistics()["tx_errors"] == 1
 
@@ -650,7 +651,7 @@ def test_tcp_between_two_namespaces_arrives_whole(mode, family):
         assert told["unsent"] == told["error"] == 0
         for side in ("left", "right"):
             assert told[side]["tx_errors"] == told[side]["rx_over_errors"] == told[side]["rx_frame_errors"] == 0
-        assert told["right"]["tx_bytes"] / told["right"]["tx_packets"] > 5000, "super-frames went through"
+        assert told["right"]["tx_bytes"] / told["right"]["tx_packets"] > 1514, "super-frames went through"
     finally:
         child.kill()
         child.communicate()
