@@ -6,12 +6,12 @@ Prints `ready` when frames flow, and its counters as JSON when its standard inpu
 import json
 import sys
 import threading
+import time
 
 import numpy as np
 
-from pktpath.batch import FRAMES, make_batch, release
+from pktpath.batch import make_batch, release
 from pktpath.jit import kernel
-from pktpath.pool import make_pool
 from pktpath.port.libc import poll
 from pktpath.port.live import MAX_BURST, Queues, make_scratch
 from pktpath.port.live_memory import LiveMemory
@@ -68,7 +68,7 @@ def main(left: str, right: str, mode: str, queues_each: int = 1) -> None:
     b = PacketPort(right, memory, rows, mode=mode, number=2, queues=queues_each)
     pairs = [(x.row, b.tx(0)[1]) for x in a.rx] + [(x.row, a.tx(0)[1]) for x in b.rx]
     pollfds = np.array([x.fd | 1 << 32 for x in (*a.rx, *b.rx)], np.int64)
-    pool = make_pool(window=memory.reserve(0), header=0, normal=1024, large=512, mem=None) if False else memory.pool(header=0, normal=1024, large=512)
+    pool = memory.pool(header=0, normal=1024, large=512)
     batch = make_batch(pool, MAX_BURST)
     state = np.zeros(4, np.int64)
     arguments = (queues, np.array(pairs), batch, np.arange(MAX_BURST), 64, make_scratch(), state, pollfds)
@@ -76,14 +76,23 @@ def main(left: str, right: str, mode: str, queues_each: int = 1) -> None:
     shuttle_until(*arguments)
     state[0] = 0
     thread = threading.Thread(target=shuttle_until, args=arguments)
+    before = time.process_time()
     thread.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.read()
     state[0] = 1
     thread.join()
+    spent = time.process_time() - before
     whole = list(pool.free_count) == [0, 1024, 512]
-    told = {"left": a.statistics(), "right": b.statistics(), "unsent": int(state[1]), "error": int(state[2]), "whole": whole}
+    told = {
+        "left": a.statistics(),
+        "right": b.statistics(),
+        "unsent": int(state[1]),
+        "error": int(state[2]),
+        "whole": whole,
+        "seconds": spent,
+    }
     sys.stdout.write(json.dumps(told) + "\n")
     a.close()
     b.close()

@@ -161,7 +161,7 @@ def _take_slot(q, batch, at, status):
     frame = batch.frames[np.uint64(i)]
     length = word32(mem, at + _CAPTURED)
     mac = word32(mem, at + _MAC) & 0xFFFF
-    if word32(mem, at + _LENGTH) != length or mac + length > q.slot_bytes:
+    if word32(mem, at + _LENGTH) != length or mac < VNET_LENGTH or mac + length > q.slot_bytes:
         q.rx_over_errors += 1
         return
     frame.head_addr = at + mac

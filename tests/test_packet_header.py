@@ -1,0 +1,205 @@
+"""The header before a packet socket's frames, and rings that lie: no kernel is asked."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pktpath.batch import FRAMES, GSO_TCP_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, frame_bytes, make_batch
+from pktpath.errors import Refused
+from pktpath.jit import kernel
+from pktpath.pool import make_pool
+from pktpath.port.live import make_scratch
+from pktpath.port.packet_io import packet_give_back, packet_receive
+from pktpath.port.rows import RowTable
+from pktpath.port.vnet_header import read_vnet, write_vnet
+from support import naive_vnet
+from support.packet_forwarder import packet_tables
+
+SLOTS, SLOT = 64, 2048
+POOL = make_pool(window=1 << 20, header=0, normal=4, large=2)
+BATCH = make_batch(POOL, 256)
+SCRATCH = make_scratch()
+USER, COPY, VLAN, TPID = 1, 2, 16, 64
+
+
+@kernel
+def reads(batch, at):
+    """Read one header into the first descriptor."""
+    return read_vnet(batch.pool.mem, at, batch.frames[0])
+
+
+@kernel
+def writes(batch, headers):
+    """Write one header from the first descriptor."""
+    return write_vnet(headers, 0, batch.frames[0])
+
+
+HEADERS = st.builds(
+    lambda *fields: struct.pack("<BBHHHH", *fields),
+    st.sampled_from((0, 1, 2, 3, 255)),
+    st.sampled_from((0, 1, 2, 3, 4, 5, 6, 0x80, 0x81, 0x83, 0x84, 0x85)),
+    st.integers(0, 200) | st.integers(0, 65535),
+    st.sampled_from((0, 1, 1448, 65535)),
+    st.sampled_from((0, 13, 14, 34, 82, 83, 98, 99, 65535)),
+    st.sampled_from((0, 6, 16, 65535)),
+)
+
+
+@given(header=HEADERS | st.binary(min_size=10, max_size=10), head=st.integers(14, 100), more=st.sampled_from((0, 1, 60000)))
+@example(header=bytes([1, 1, 54, 0, 0xE8, 3, 34, 0, 16, 0]), head=52, more=2000)
+def test_a_header_is_read_as_the_twin_reads_it(header, head, more):
+    POOL.mem[3:13] = list(header)
+    frame = BATCH.frames[0]
+    frame.head_len, frame.frame_len = head, head + more
+    expected = naive_vnet.read(header, head, head + more)
+    assert bool(reads(BATCH, 3)) == (expected is not None)
+    if expected is not None:
+        assert (frame.ip_summed, frame.csum_start, frame.csum_offset, frame.gso_type, frame.gso_size) == expected
+        assert frame.gso_segs == 1
+
+
+KINDS = (0, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4)
+
+
+@given(
+    summed=st.integers(0, 3),
+    start=st.integers(0, 65535),
+    offset=st.integers(0, 65535),
+    bits=st.sampled_from(KINDS) | st.sampled_from(KINDS).map(lambda kind: kind | GSO_TCP_ECN) | st.integers(0, (1 << 20) - 1),
+    size=st.integers(1, 65535),
+    payload=st.integers(0, 65535),
+)
+def test_a_header_is_written_as_the_twin_writes_it(summed, start, offset, bits, size, payload):
+    frame = BATCH.frames[0]
+    frame.ip_summed, frame.csum_start, frame.csum_offset = summed, start, offset
+    frame.gso_type, frame.gso_size, frame.payload_offset = bits, size, payload
+    headers = np.full((1, 16), 0xAA, np.uint8)
+    expected = naive_vnet.write(summed, start, offset, bits, size, payload)
+    assert bool(writes(BATCH, headers)) == (expected is not None)
+    if expected is not None:
+        assert headers[0].tobytes() == expected + b"\xaa" * 6
+
+
+def ring_of(slots):
+    """Return tables whose first row is a ring in memory: (status, length, captured, mac, tag, tpid, bytes from mac - 10)."""
+    queues, rows = packet_tables()
+    record = queues.packet[rows.take()]
+    record.mem_base, record.ring, record.slots, record.slot_bytes = POOL.mem.ctypes.data, SLOT, SLOTS, SLOT
+    record.fd = -1
+    POOL.mem[: POOL.base[0]] = 0xEE
+    for k in range(SLOTS):
+        POOL.mem[SLOT * (k + 1) : SLOT * (k + 1) + 4] = 0
+    for k, (status, length, captured, mac, tag, tpid, content) in enumerate(slots):
+        at = SLOT * (k + 1)
+        head = struct.pack("<IIIHHIIHH", status, length, captured, mac, 0, 0, 0, tag, tpid)
+        if mac >= 10:
+            POOL.mem[at + mac - 10 : at + mac - 10 + len(content)] = list(content)
+        POOL.mem[at : at + len(head)] = list(head)
+    BATCH.used[:] = 0
+    return queues
+
+
+FRAME = bytes(range(100))
+GOOD = (USER, 100, 100, 82, 0, 0, bytes(10) + FRAME)
+
+
+@pytest.mark.parametrize(
+    ("slot", "counter"),
+    [
+        ((USER, 101, 100, 82, 0, 0, bytes(10) + FRAME), "rx_over_errors"),
+        ((USER, 100, 100, 1949, 0, 0, bytes(10) + FRAME[:99]), "rx_over_errors"),
+        ((USER, 100, 100, 9, 0, 0, b""), "rx_over_errors"),
+        ((USER, 0xFFFFFFFF, 0xFFFFFFFF, 82, 0, 0, b""), "rx_over_errors"),
+        ((USER, 100, 100, 82, 0, 0, bytes([0, 2]) + bytes(8) + FRAME), "rx_frame_errors"),
+        ((USER, 100, 100, 82, 0, 0, bytes([1, 0, 0, 0, 0, 0, 90, 0, 9, 0]) + FRAME), "rx_frame_errors"),
+        ((USER, 100, 100, 82, 0, 0, bytes([0, 1, 10, 0, 0, 0, 0, 0, 0, 0]) + FRAME), "rx_frame_errors"),
+    ],
+)
+def test_a_slot_that_lies_is_counted_and_skipped(slot, counter):
+    queues = ring_of([GOOD, slot, GOOD])
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 2
+    assert [frame_bytes(BATCH, i) for i in range(2)] == [FRAME, FRAME]
+    record = queues.packet[0]
+    assert record[counter] == 1
+    assert record.rx_over_errors + record.rx_frame_errors == 1
+    assert (record.rx_packets, record.rx_bytes) == (2, 200)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from((0, USER, USER | VLAN, USER | VLAN | TPID, USER | 0xFFFFFFFC)),
+            st.integers(0, 4000), st.integers(0, 4000), st.integers(0, 2100), st.integers(0, 65535), st.integers(0, 65535),
+            HEADERS,
+        ),
+        max_size=SLOTS,
+    )
+)  # fmt: skip
+def test_whatever_stands_in_a_ring_frames_lie_in_their_slots(slots):
+    queues = ring_of([slot if slot[1] % 3 else (*slot[:2], slot[1], *slot[3:]) for slot in slots])
+    ready = next((k for k, slot in enumerate(slots) if not slot[0] & USER), len(slots))
+    got = packet_receive(queues, 0, BATCH, 256, SCRATCH)
+    record = queues.packet[0]
+    assert got == BATCH.used[FRAMES] == record.rx_packets
+    assert got + record.rx_over_errors + record.rx_frame_errors == record.head == ready
+    for i in range(got):
+        frame = BATCH.frames[i]
+        slot = (int(frame.head_addr) - SLOT) // SLOT
+        assert frame.head_addr + frame.head_len <= SLOT * (slot + 2)
+        status, _, _, _, tag, tpid, _ = slots[slot]
+        expected = (tag, tpid if status & TPID else 0x8100) if status & VLAN else (0, 0)
+        assert (frame.vlan_tci, frame.vlan_proto) == expected
+
+
+def test_a_large_frame_that_does_not_come_a_second_time_is_counted():
+    cut = (USER | COPY, 5000, 1900, 82, 0, 0, bytes(10))
+    queues = ring_of([GOOD, cut, GOOD, cut])
+    free = POOL.free_count.copy()
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 2
+    assert queues.packet[0].rx_over_errors == 2
+    assert queues.packet[0].errno == 9
+    assert queues.packet[0].head == 4
+    assert (POOL.free_count == free).all()
+
+
+def test_slots_return_in_their_order_and_are_read_again():
+    queues = ring_of([GOOD] * SLOTS)
+    record = queues.packet[0]
+    statuses = POOL.mem[SLOT : SLOT * (SLOTS + 1) : SLOT]
+    for budget, total in ((10, 10), (40, 50), (64, 64), (64, 64)):
+        before = int(BATCH.used[FRAMES])
+        assert packet_receive(queues, 0, BATCH, budget, SCRATCH) == total - before
+        assert BATCH.used[FRAMES] == record.head == total
+    assert statuses.all()
+    packet_give_back(queues, 0)
+    assert not statuses.any()
+    assert record.lent == record.head == SLOTS
+    BATCH.used[:] = 0
+    statuses[:2] = USER
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 2
+    assert BATCH.frames[0].head_addr == SLOT + 82
+
+
+def test_a_full_batch_takes_no_more():
+    queues = ring_of([GOOD] * 5)
+    BATCH.used[FRAMES] = 254
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 2
+    assert packet_receive(queues, 0, BATCH, 64, SCRATCH) == 0
+    assert BATCH.used[FRAMES] == 256
+    BATCH.used[:] = 0
+
+
+def test_rows_are_lent_once_and_come_back_clean():
+    rows = RowTable(np.ones(3, [("x", "i8")]).view(np.recarray))
+    taken = [rows.take() for _ in range(3)]
+    assert sorted(taken) == [0, 1, 2]
+    assert not rows.table.x.any()
+    with pytest.raises(Refused, match="more than 3 queues"):
+        rows.take()
+    rows.table[1].x = 5
+    rows.give(1)
+    assert rows.take() == 1
+    assert rows.table[1].x == 0
