@@ -95,7 +95,7 @@ class ActionText:
             said = f"'{word.text}': cutting packets (max_len) is not there; this switch refuses what it cannot do"
             raise BadInput(said)
         if "[" in value:
-            what = "registers are" if "REG" in value.upper() else "output to the number in a field is"
+            what = "a register is" if "REG" in value.upper() else "output to the number in a field is"
             said = f"'{word.text}': {what} not there; this switch refuses what it cannot do"
             raise BadInput(said)
         number_of = port(value, self._ports, "output")
@@ -122,7 +122,7 @@ class ActionText:
         if not word.bracket and comma:
             raise refuse(word, "action")
         if table.strip().endswith("ct"):
-            raise refuse(Word("ct", table, bracket=False), "action")
+            raise refuse(Word("ct", table), "action")
         where = None if port_word in {"", "in_port"} else port(port_word, self._ports, "resubmit")
         return [of.Resubmit(where, number(table.strip(), of.MAX_TABLE, "resubmit table") if table.strip() else None)]
 
@@ -157,9 +157,10 @@ class ActionText:
 
     def _read_set_field(self, value: str, word: Word) -> list[of.OfAction]:
         text, arrow, target = value.partition("->")
-        field = FIELD_NAMES.get(ALIASES.get(target, target))
+        alias = {"tp_src": "tcp_src", "tp_dst": "tcp_dst"}.get(target, target)
+        field = FIELD_NAMES.get(ALIASES.get(alias, alias))
         if not arrow or field is None:
-            raise refuse(Word(f"set_field:{text}->{target}" if arrow else "set_field", value, bracket=False), "field of")
+            raise refuse(Word(f"set_field:{text}->{target}" if arrow else "set_field", value), "field of")
         self._writable(field, word)
         if field.name in {"dl_vlan", "vlan_vid"}:
             wanted, mask = value_and_mask(text, FIELD_NAMES["vlan_vid"], target, None)
@@ -174,7 +175,7 @@ class ActionText:
         if field.name == "nw_tos":
             wanted, mask = wanted & 0xFC, 0xFC
         self._needs(field, word, field.needs)
-        return [of.SetField(field.name, wanted, mask)]
+        return [of.SetField(field.name, wanted, mask, load=field.name == "tun_id")]
 
     def _read_load(self, value: str, word: Word) -> list[of.OfAction]:
         text, arrow, target = value.partition("->")
@@ -182,7 +183,7 @@ class ActionText:
         name = found.group(1) if found else ""
         field = LOADABLE.get(name) or FIELD_NAMES.get(ALIASES.get(name, name))
         if not arrow or found is None or field is None:
-            raise refuse(Word("load", value, bracket=False), "field of")
+            raise refuse(Word("load", value), "field of")
         self._writable(field, word)
         first = int(found.group(2)) if found.group(2) else 0
         last = int(found.group(3) or first) if found.group(2) else field.bits - 1
@@ -208,7 +209,7 @@ class ActionText:
 
     def _vlan(self, name: str, value: str) -> of.OfAction:
         if name.startswith("set_"):
-            self._needs(FIELD_NAMES["dl_vlan"], Word(name, value, bracket=False), Needs.VLAN)
+            self._needs(FIELD_NAMES["dl_vlan"], Word(name, value), Needs.VLAN)
         self._tagged = True
         if name.endswith("vid"):
             return of.ModVlanVid(number(value, 0xFFF, name), push=name.startswith("mod_"))

@@ -53,6 +53,9 @@ class MatchText:
         else:
             value, mask = value_and_mask(text, name, written, self._ports)
             value, mask = value << name.low, mask << name.low
+            if name.name == "nw_tos":
+                # By this name it is the DSCP, in its place in the byte.
+                value, mask = value & 0xFC, mask & 0xFC
         needs = Needs.ADDRESS if written in {"nw_src", "nw_dst"} else name.needs
         if mask and needs not in {Needs.NOTHING, Needs.VLAN}:
             self._asked.append((f"{written}={text}", needs))
@@ -66,7 +69,7 @@ class MatchText:
             if not needs.met(self.value, self.mask):
                 said = f"{words}: prerequisites not met: it needs {needs.value[3]} before it"
                 raise BadInput(said)
-        if Needs.ANY_ICMP.met(self.value, self.mask):
+        if Needs.IN_ICMP.met(self.value, self.mask):
             # Type and code have 8 bits, the fields of the key 16.
             if self.value & _PORTS & ~_ICMP_TYPES:
                 said = "tp_src or tp_dst: type and code of ICMP are at most 255"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from pktpath.control.flow_actions import ActionText, actions_text
 from pktpath.control.flow_match import MatchText, match_text
@@ -58,7 +59,7 @@ def _flow(line: str, ports: Ports | None, command: Command) -> FlowMod:
         raise BadInput(said)
     head, tail = (line, None) if split is None else (line[: split.start()], line[split.end() :])
     match = MatchText(ports)
-    numbers: dict[str, int] = {}
+    numbers: dict[str, Any] = {}
     flags: set[str] = set()
     for word in words(head):
         _word(word, match, numbers, flags, ports)
@@ -73,7 +74,7 @@ def _flow(line: str, ports: Ports | None, command: Command) -> FlowMod:
     return FlowMod(value, mask, actions=actions, flags=frozenset(flags), command=command)._replace(**numbers)
 
 
-def _word(word: Word, match: MatchText, numbers: dict[str, int], flags: set[str], ports: Ports | None) -> None:
+def _word(word: Word, match: MatchText, numbers: dict[str, Any], flags: set[str], ports: Ports | None) -> None:
     name, value = word.name, word.value
     if value is None:
         if name in SHORTHANDS:
@@ -131,11 +132,8 @@ def dump_line(rule: Rule, now: float, *, stats: bool = True) -> str:
         parts.append(f"idle_age={max(int(now - rule.used), 0)}")
         hard = max(int(now - rule.modified), 0)
         parts += [f"hard_age={hard}"] if hard != age // 1000 else []
-    head = ", ".join(parts)
     text = rule_text(rule)
-    return (
-        f" {head}{', ' if head and text else ' ' if head else ''}{text}{' ' if text else ''}actions={actions_text(rule.actions)}"
-    )
+    return " " + "".join(f"{part}, " for part in parts) + (f"{text} " if text else "") + f"actions={actions_text(rule.actions)}"
 
 
 def dump_flows(rules: Iterable[Rule], now: float, *, stats: bool = True) -> str:

@@ -10,7 +10,7 @@ from pktpath.errors import BadInput
 _MISSING = {
     "conntrack (ct)": ("ct_clear", "ct"),
     "conntrack (nat)": ("nat",),
-    "registers": ("xxreg", "xreg", "reg"),
+    "a register": ("xxreg", "xreg", "reg"),
     "metadata": ("metadata", "write_metadata"),
     "MPLS": ("mpls",),
     "conjunctive match": ("conj",),
@@ -18,12 +18,12 @@ _MISSING = {
     "encapsulation": ("encap", "decap"),
     "NSH": ("nsh",),
     "tunnel metadata": ("tun_",),
-    "queues": ("enqueue", "set_queue", "pop_queue"),
+    "a queue": ("enqueue", "set_queue", "pop_queue"),
     "clone": ("clone",),
     "sampling": ("sample",),
-    "bundles of ports": ("bundle",),
+    "a bundle of ports": ("bundle",),
     "multipath": ("multipath",),
-    "marks of the kernel": ("skb_", "pkt_mark"),
+    "a mark of the kernel": ("skb_", "pkt_mark"),
 }
 """What this switch has not, and the first letters of the words that ask for it."""
 
@@ -33,15 +33,20 @@ class Word(NamedTuple):
 
     name: str
     value: str | None
-    bracket: bool
-    """Whether the value stood in parentheses."""
+    mark: str = "="
+    """What stood between: `=`, `:` or `(`."""
 
     @property
     def text(self) -> str:
         """The word as it was written, more or less."""
         if self.value is None:
             return self.name
-        return f"{self.name}({self.value})" if self.bracket else f"{self.name}={self.value}"
+        return f"{self.name}{self.mark}{self.value}" + (")" if self.mark == "(" else "")
+
+    @property
+    def bracket(self) -> bool:
+        """Whether the value stood in parentheses."""
+        return self.mark == "("
 
 
 @functools.cache
@@ -66,7 +71,7 @@ def known_elsewhere() -> frozenset[str]:
 def words(text: str) -> list[Word]:
     """Cut a list of words at commas and spaces; what stands in parentheses stays together."""
     parse, wrong = _parser()
-    parser = parse(text)
+    parser = parse(_commas(text))
     try:
         parser.parse()
     except wrong as error:
@@ -74,8 +79,17 @@ def words(text: str) -> list[Word]:
     found = []
     for pair in parser.kv():
         empty = pair.value is None and pair.meta.delim != "("
-        found.append(Word(pair.meta.kstring, None if empty else pair.meta.vstring, pair.meta.delim == "("))
+        found.append(Word(pair.meta.kstring, None if empty else pair.meta.vstring, pair.meta.delim))
     return found
+
+
+def _commas(text: str) -> str:
+    """Put a comma wherever space separates words: the parser takes it for a part of a word without value."""
+    pieces, depth = [], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        pieces.append(letter if not letter.isspace() else "" if depth else ",")
+    return "".join(pieces)
 
 
 def refuse(word: Word, what: str) -> BadInput:

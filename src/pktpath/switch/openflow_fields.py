@@ -25,11 +25,11 @@ class Needs(Enum):
     ARP = ((ETH_ARP, ETH_RARP), (), (), "arp")
     PORTS = ((ETH_IP, ETH_IPV6), (TCP, UDP, SCTP, ICMP, ICMPV6), (), "tcp, udp, sctp, icmp or their IPv6 forms")
     SEGMENT = ((ETH_IP, ETH_IPV6), (TCP, UDP, SCTP), (), "tcp, udp, sctp or their IPv6 forms")
-    TCP = ((ETH_IP, ETH_IPV6), (TCP,), (), "tcp or tcp6")
-    UDP = ((ETH_IP, ETH_IPV6), (UDP,), (), "udp or udp6")
-    SCTP = ((ETH_IP, ETH_IPV6), (SCTP,), (), "sctp or sctp6")
-    ANY_ICMP = ((ETH_IP, ETH_IPV6), (ICMP, ICMPV6), (), "icmp or icmp6")
-    ICMPV6 = ((ETH_IPV6,), (ICMPV6,), (), "icmp6")
+    IN_TCP = ((ETH_IP, ETH_IPV6), (TCP,), (), "tcp or tcp6")
+    IN_UDP = ((ETH_IP, ETH_IPV6), (UDP,), (), "udp or udp6")
+    IN_SCTP = ((ETH_IP, ETH_IPV6), (SCTP,), (), "sctp or sctp6")
+    IN_ICMP = ((ETH_IP, ETH_IPV6), (ICMP, ICMPV6), (), "icmp or icmp6")
+    IN_ICMPV6 = ((ETH_IPV6,), (ICMPV6,), (), "icmp6")
     ND = ((ETH_IPV6,), (ICMPV6,), (ND_SOLICIT, ND_ADVERT), "icmp6,icmp_type=135 or icmp6,icmp_type=136")
     SOLICIT = ((ETH_IPV6,), (ICMPV6,), (ND_SOLICIT,), "icmp6,icmp_type=135")
     ADVERT = ((ETH_IPV6,), (ICMPV6,), (ND_ADVERT,), "icmp6,icmp_type=136")
@@ -124,19 +124,19 @@ _FIELDS = (
     FieldName("arp_tpa", "nw_dst", _N.ARP, Kind.IPV4, 0, 32, "NXM_OF_ARP_TPA", ("OXM_OF_ARP_TPA",)),
     FieldName("arp_sha", "arp_sha", _N.ARP, Kind.MAC, 0, 48, "NXM_NX_ARP_SHA", ("OXM_OF_ARP_SHA",)),
     FieldName("arp_tha", "arp_tha", _N.ARP, Kind.MAC, 0, 48, "NXM_NX_ARP_THA", ("OXM_OF_ARP_THA",)),
-    FieldName("tcp_src", "tp_src", _N.TCP, _D, 0, 16, "NXM_OF_TCP_SRC", ("OXM_OF_TCP_SRC",)),
-    FieldName("tcp_dst", "tp_dst", _N.TCP, _D, 0, 16, "NXM_OF_TCP_DST", ("OXM_OF_TCP_DST",)),
-    FieldName("udp_src", "tp_src", _N.UDP, _D, 0, 16, "NXM_OF_UDP_SRC", ("OXM_OF_UDP_SRC",)),
-    FieldName("udp_dst", "tp_dst", _N.UDP, _D, 0, 16, "NXM_OF_UDP_DST", ("OXM_OF_UDP_DST",)),
-    FieldName("sctp_src", "tp_src", _N.SCTP, _D, 0, 16, "OXM_OF_SCTP_SRC"),
-    FieldName("sctp_dst", "tp_dst", _N.SCTP, _D, 0, 16, "OXM_OF_SCTP_DST"),
+    FieldName("tcp_src", "tp_src", _N.IN_TCP, _D, 0, 16, "NXM_OF_TCP_SRC", ("OXM_OF_TCP_SRC",)),
+    FieldName("tcp_dst", "tp_dst", _N.IN_TCP, _D, 0, 16, "NXM_OF_TCP_DST", ("OXM_OF_TCP_DST",)),
+    FieldName("udp_src", "tp_src", _N.IN_UDP, _D, 0, 16, "NXM_OF_UDP_SRC", ("OXM_OF_UDP_SRC",)),
+    FieldName("udp_dst", "tp_dst", _N.IN_UDP, _D, 0, 16, "NXM_OF_UDP_DST", ("OXM_OF_UDP_DST",)),
+    FieldName("sctp_src", "tp_src", _N.IN_SCTP, _D, 0, 16, "OXM_OF_SCTP_SRC"),
+    FieldName("sctp_dst", "tp_dst", _N.IN_SCTP, _D, 0, 16, "OXM_OF_SCTP_DST"),
     FieldName("tp_src", "tp_src", _N.PORTS, _D, 0, 16),
     FieldName("tp_dst", "tp_dst", _N.PORTS, _D, 0, 16),
-    FieldName("tcp_flags", "tcp_flags", _N.TCP, Kind.FLAGS, 0, 12),
-    FieldName("icmp_type", "tp_src", _N.ANY_ICMP, _D, 0, 8, maskable=False),
-    FieldName("icmp_code", "tp_dst", _N.ANY_ICMP, _D, 0, 8, maskable=False),
-    FieldName("icmpv6_type", "tp_src", _N.ICMPV6, _D, 0, 8, maskable=False),
-    FieldName("icmpv6_code", "tp_dst", _N.ICMPV6, _D, 0, 8, maskable=False),
+    FieldName("tcp_flags", "tcp_flags", _N.IN_TCP, Kind.FLAGS, 0, 12),
+    FieldName("icmp_type", "tp_src", _N.IN_ICMP, _D, 0, 8, maskable=False),
+    FieldName("icmp_code", "tp_dst", _N.IN_ICMP, _D, 0, 8, maskable=False),
+    FieldName("icmpv6_type", "tp_src", _N.IN_ICMPV6, _D, 0, 8, maskable=False),
+    FieldName("icmpv6_code", "tp_dst", _N.IN_ICMPV6, _D, 0, 8, maskable=False),
     FieldName("nd_target", "nd_target", _N.ND, Kind.IPV6, 0, 128, "NXM_NX_ND_TARGET", ("OXM_OF_IPV6_ND_TARGET",)),
     FieldName("nd_sll", "arp_sha", _N.SOLICIT, Kind.MAC, 0, 48, "NXM_NX_ND_SLL", ("OXM_OF_IPV6_ND_SLL",)),
     FieldName("nd_tll", "arp_tha", _N.ADVERT, Kind.MAC, 0, 48, "NXM_NX_ND_TLL", ("OXM_OF_IPV6_ND_TLL",)),
