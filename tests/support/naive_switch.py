@@ -23,9 +23,9 @@ def key_of(fields):
 
 
 def frame(fields, tags):
-    """What leaves: everything but where it came from and what was only noted."""
+    """What leaves: everything but where it came from and what was only noted. A tag's own protocol (None) passes for 0x8100."""
     kept = tuple(value for name, value in fields.items() if name not in {"in_port", "tun_id", "vlan_tci"})
-    return kept, tuple((tpid or 0, tci & 0xEFFF) for tpid, tci in tags)
+    return kept, tuple((tpid or 0x8100, tci & 0xEFFF) for tpid, tci in tags)
 
 
 class NaiveSwitch:
@@ -35,6 +35,7 @@ class NaiveSwitch:
         self.bridge = bridge
         self.rules = rules
         self.macs = {}
+        self.learn = False
         self.sent = []
 
     def run(self, key):
@@ -172,7 +173,7 @@ class NaiveSwitch:
                 return
         if fields["dl_dst"] >> 4 == 0x0180C200000:
             return
-        if not fields["dl_src"] >> 40 & 1:
+        if self.learn and not fields["dl_src"] >> 40 & 1:
             self.macs[vlan, fields["dl_src"]] = port.openflow
         known = None if fields["dl_dst"] >> 40 & 1 else self.macs.get((vlan, fields["dl_dst"]))
         targets = [known] if known is not None else list(self.bridge.ports)
