@@ -18,7 +18,8 @@ _NO_TYPE = (0, 0x05FF)
 """What stands for the type of a frame that has a length there."""
 _TCP, _UDP, _SCTP, _ICMP, _ICMPV6 = 6, 17, 132, 1, 58
 _NEIGHBOR = (135, 136)
-_FLAG_LETTERS = ((0x02, "S"), (0x01, "F"), (0x08, "P"), (0x04, "R"), (0x20, "U"), (0x10, "."), (0x40, "E"), (0x80, "C"))
+_FLAG_LETTERS = {2: "S", 1: "F", 8: "P", 4: "R", 0x20: "U", 0x10: ".", 0x40: "E", 0x80: "C", 0x100: "N"}
+"""Flags in the order in which they are told; the reserved ones follow as numbers."""
 _METADATA = "skb_priority(0/0),skb_mark(0/0),ct_state(0/0),ct_zone(0/0),ct_mark(0/0),ct_label(0/0),"
 
 
@@ -117,9 +118,8 @@ def counters_text(flow: FlowView) -> str:
     used = "never" if flow.idle is None else f"{flow.idle:.3f}s"
     text = f"packets:{flow.packets}, bytes:{flow.size}, used:{used}"
     if flags := flow.tcp_flags:
-        letters = "".join(letter for bit, letter in _FLAG_LETTERS if flags & bit)
-        rest = flags & ~0xFF
-        text += f", flags:{letters}" + (f"[{rest:x}]" if rest else "")
+        letters = "".join(letter for bit, letter in _FLAG_LETTERS.items() if flags & bit)
+        text += f", flags:{letters}" + "".join(f"[{bit:x}]" for bit in (0x200, 0x400, 0x800) if flags & bit)
     return text
 
 
