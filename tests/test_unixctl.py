@@ -71,7 +71,9 @@ def test_the_real_ovs_appctl_is_answered(served):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("words", [["nope"], ["version", "a"], ["fdb/show"], ["fdb/show", "a", "b"], ["fdb/show", "nobr"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["nope"], ["version", "a"], ["fdb/show"], ["fdb/show", "a", "b"], ["fdb/show", "nobr"]], ids=" ".join
+)
 def test_errors_are_those_of_open_vswitch(switch, served, words):
     theirs, ours = appctl(switch.socket, *words), appctl(served.path, *words)
     assert theirs.returncode == ours.returncode == 2
@@ -131,7 +133,10 @@ def test_the_same_bytes_for_the_same_bytes(switch, served, sent):
 # Streams
 
 
-@given(st.lists(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))), st.data())
+@given(
+    st.lists(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))),
+    st.data(),
+)
 def test_a_stream_is_cut_where_its_objects_end(values, data):
     objects = [{"value": value} for value in values]
     texts = [json.dumps(value, ensure_ascii=data.draw(st.booleans())) for value in objects]
@@ -326,7 +331,7 @@ def test_all_of_it_at_once_leaves_nothing_behind(served):
     def hostile(kind):
         rng = random.Random(kind)
         while not stop.is_set():
-            with suppress(OSError), served.connect() as sock:
+            with suppress(OSError), served.connect(timeout=0.2) as sock:
                 sock.sendall((rng.randbytes(3000), request("much", "300000") * 9, request("echo")[:-1], b"{" * 9000)[kind])
                 if rng.random() < 0.5:
                     sock.recv(10)
