@@ -36,10 +36,8 @@ def switch():
     with OpenVSwitch() as switch:
         switch.bridge("br0", {"p1": 1})
         switch.bridge("another", {"q": 7})
-        switch.vsctl(
-            *"add-port br0 pmd0 -- set interface pmd0 type=dummy-pmd ofport_request=2 options:n_rxq=2".split(),
-            *"-- add-port br0 pmd-with-a-long-name -- set interface pmd-with-a-long-name type=dummy-pmd".split(),
-        )  # fmt: skip
+        for name, more in (("pmd0", ["ofport_request=2", "options:n_rxq=2"]), ("pmd-with-a-long-name", [])):
+            switch.vsctl("add-port", "br0", name, "--", "set", "interface", name, "type=dummy-pmd", *more)
         # One learning packet, then so many that a port counts more than a KiB.
         for port, number in (("p1", 1), ("pmd0", 2), ("pmd0", 2)):
             for source in range(9):
@@ -53,8 +51,8 @@ def switch():
 def ports_of(text):
     """PortViews of `dpctl/show -s`."""
     found = []
-    for number, name, kind, body in re.findall(r"  port (\d+): (\S+) \((.*)\)\n((?:    .*\n)*)", text):
-        kind, _, options = kind.partition(": ")
+    for number, name, inside, body in re.findall(r"  port (\d+): (\S+) \((.*)\)\n((?:    .*\n)*)", text):
+        kind, _, options = inside.partition(": ")
         options = dict(option.split("=") for option in options.split(", ") if option)
         counters = {}
         for way, line in re.findall(r"    ([RT]X) (packets.*)", body):

@@ -176,8 +176,8 @@ def test_the_judge_is_not_always_content():
 
 
 def flow(**changes):
-    values = dict(key=key_of(in_port=1, dl_type=0x88CC), mask=mask_of("in_port", "dl_type"), actions=(), packets=3, size=180,
-                  idle=None, tcp_flags=0, core=None, number=7)  # fmt: skip
+    values = {"key": key_of(in_port=1, dl_type=0x88CC), "mask": mask_of("in_port", "dl_type"), "actions": (), "packets": 3,
+              "size": 180, "idle": None, "tcp_flags": 0, "core": None, "number": 7}  # fmt: skip
     return FlowView(**{**values, **changes})
 
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -274,7 +275,7 @@ def test_an_answer_can_be_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(unixctl, "MAX_REPLY", 1000)
     with Served(tmp_path / "d.ctl") as served:
         assert len(call(served.path, "much", ["900"])) == 901
-        with pytest.raises(Refused, match="the answer to much has 10.. bytes, at most 1000 can go"):
+        with pytest.raises(Refused, match=r"the answer to much has 10.. bytes, at most 1000 can go"):
             call(served.path, "much", ["1000"])
 
 
@@ -323,9 +324,13 @@ def test_descriptors_are_used_up(tmp_path):
         child.stdout.close()
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def test_all_of_it_at_once_leaves_nothing_behind(served):
     assert_served(served)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     stop = threading.Event()
 
     def hostile(kind):
@@ -349,7 +354,7 @@ def test_all_of_it_at_once_leaves_nothing_behind(served):
     while served.server.clients and time.monotonic() < until:
         time.sleep(0.01)
     assert served.server.clients == 0
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert descriptors() <= before
     assert not any("Traceback" in line for line in served.log)
 
 
@@ -535,5 +540,5 @@ def test_nobody_is_there(tmp_path):
 @pytest.mark.peer
 def test_our_client_asks_the_real_daemon(switch):
     assert call(switch.socket, "version") == switch.appctl("version")
-    with pytest.raises(Refused, match='^"nope" is not a valid command'):
+    with pytest.raises(Refused, match=r'^"nope" is not a valid command'):
         call(switch.socket, "nope")

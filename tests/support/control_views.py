@@ -16,7 +16,16 @@ def port(number, name, kind="packet", bridge="br0", **counters):
 
 
 def flows(time=0):
-    tcp = dict(in_port=1, dl_type=0x0800, nw_proto=6, nw_src=0x0A000001, nw_dst=0x0A000002, tp_src=40000, tp_dst=80, nw_ttl=64)
+    tcp = {
+        "in_port": 1,
+        "dl_type": 0x0800,
+        "nw_proto": 6,
+        "nw_src": 0x0A000001,
+        "nw_dst": 0x0A000002,
+        "tp_src": 40000,
+        "tp_dst": 80,
+        "nw_ttl": 64,
+    }
     looked = ("in_port", "dl_type", "nw_proto", "nw_frag", "tp_dst", "vlan_tci")
     arp = key_of(in_port=2, dl_type=0x0806, nw_proto=1, nw_src=0x0A000002, nw_dst=0x0A000001, dl_dst=(1 << 48) - 1)
     return (
@@ -28,19 +37,20 @@ def flows(time=0):
 
 
 def worker(core, time, **changes):
-    counters = dict(
-        packets=1000 + 500 * time, emc_hits=600 + 300 * time, megaflow_hits=390 + 200 * time, subtable_lookups=780 + 400 * time,
-        upcalls=10, upcall_ns=300_000, lost=1, tx_packets=998 + 500 * time, tx_batches=100 + 50 * time, passes=1000 + 500 * time,
-        iterations=100_000, idle_iterations=99_000, busy_iterations=1000, sleep_iterations=0, sleep_ns=0,
-        idle_cycles=2_000_000_000 * (1 + time), busy_cycles=1_000_000_000 * (1 + time), ns=1_000_000_000 * (1 + time),
-    )  # fmt: skip
+    counters = {
+        "packets": 1000 + 500 * time, "emc_hits": 600 + 300 * time, "megaflow_hits": 390 + 200 * time, "subtable_lookups": 780 + 400 * time,
+        "upcalls": 10, "upcall_ns": 300_000, "lost": 1, "tx_packets": 998 + 500 * time, "tx_batches": 100 + 50 * time, "passes": 1000 + 500 * time,
+        "iterations": 100_000, "idle_iterations": 99_000, "busy_iterations": 1000, "sleep_iterations": 0, "sleep_ns": 0,
+        "idle_cycles": 2_000_000_000 * (1 + time), "busy_cycles": 1_000_000_000 * (1 + time), "ns": 1_000_000_000 * (1 + time),
+    }  # fmt: skip
     return WorkerView(core, 0, False, changes.pop("queues", ()), 0.02, counters | changes, 3e9)
 
 
 def view(time=0):
     """The datapath after some seconds."""
+    dropped = {"tx_dropped": 2 + time, "drop_ring_full": 2 + time}
     ports = (
-        port(2, "veth1", rx_packets=500, tx_packets=998 + 500 * time, tx_bytes=150_000 + 750_000 * time, tx_dropped=2 + time, drop_ring_full=2 + time),
+        port(2, "veth1", rx_packets=500, tx_packets=998 + 500 * time, tx_bytes=150_000 + 750_000 * time, **dropped),
         port(1, "eth0", rx_packets=1000 + 500 * time, rx_bytes=1_500_000_000 + 750_000 * time),
         port(0, "br0", "internal"),
         port(3, "tap-a", "tap", "br1"),

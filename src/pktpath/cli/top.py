@@ -94,9 +94,8 @@ def _page(before: _Sample, after: _Sample, count: int) -> _Page:
     seconds = after.time - before.time
     got = changes(before.view, after.view, seconds)
     names = {port.number: port.name for port in after.view.ports}
-    flows = [
-        (match_text(flow.key, flow.mask, names), *rates) for flow, *rates in busiest(before.flows, after.flows, seconds, count)
-    ]
+    found = busiest(before.flows, after.flows, seconds, count)
+    flows = [(match_text(flow.key, flow.mask, names), packets, bits) for flow, packets, bits in found]
     got["busiest"] = [{"megaflow": text, "packets_per_second": packets, "bits_per_second": bits} for text, packets, bits in flows]
     return _Page(
         _head(got),
