@@ -134,15 +134,19 @@ def test_the_same_bytes_for_the_same_bytes(switch, served, sent):
 # Streams
 
 
-@given(
-    st.lists(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))),
-    st.data(),
+VALUES = st.recursive(
+    st.text(max_size=5) | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
 )
+
+
+@given(st.lists(VALUES, max_size=4), st.data())
 def test_a_stream_is_cut_where_its_objects_end(values, data):
     objects = [{"value": value} for value in values]
     texts = [json.dumps(value, ensure_ascii=data.draw(st.booleans())) for value in objects]
     whole = b"".join(text.encode() + data.draw(st.sampled_from([b"", b" ", b"\n\r\t"])) for text in texts)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)))))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=9)))
     stream, found = JsonStream(1 << 20), []
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         found += stream.feed(whole[start:end])

@@ -38,8 +38,10 @@ def flows(time=0):
 
 def worker(core, time, **changes):
     counters = {
-        "packets": 1000 + 500 * time, "emc_hits": 600 + 300 * time, "megaflow_hits": 390 + 200 * time, "subtable_lookups": 780 + 400 * time,
-        "upcalls": 10, "upcall_ns": 300_000, "lost": 1, "tx_packets": 998 + 500 * time, "tx_batches": 100 + 50 * time, "passes": 1000 + 500 * time,
+        "packets": 1000 + 500 * time, "emc_hits": 600 + 300 * time, "megaflow_hits": 390 + 200 * time,
+        "subtable_lookups": 780 + 400 * time,
+        "upcalls": 10, "upcall_ns": 300_000, "lost": 1, "tx_packets": 998 + 500 * time, "tx_batches": 100 + 50 * time,
+        "passes": 1000 + 500 * time,
         "iterations": 100_000, "idle_iterations": 99_000, "busy_iterations": 1000, "sleep_iterations": 0, "sleep_ns": 0,
         "idle_cycles": 2_000_000_000 * (1 + time), "busy_cycles": 1_000_000_000 * (1 + time), "ns": 1_000_000_000 * (1 + time),
     }  # fmt: skip
