@@ -31,6 +31,11 @@ def ask(target: str | None, timeout: float, command: str, words: Sequence[str] =
     return call(find_socket(target), command, list(words), timeout)
 
 
+def taken(words: Sequence[str], flag: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a flag of ours stands among the daemon's words, and the words without it."""
+    return flag in words, tuple(word for word in words if word != flag)
+
+
 def print_text(text: str) -> None:
     """Print an answer; its lines have their ends already."""
     click.echo(text, nl=bool(text) and not text.endswith("\n"))

@@ -5,7 +5,7 @@ import json
 import click
 
 from pktpath.cli.common import json_option, print_json
-from pktpath.cli.daemon import WORDS, ask, asks, print_text
+from pktpath.cli.daemon import WORDS, ask, asks, print_text, taken
 
 _AS_VIEW = {"show": (), "dump-flows": ("flows",)}
 """Verbs that have an answer of JSON, and the words of `pktpath/view` that ask for it."""
@@ -21,7 +21,7 @@ def dpctl(verb: str, words: tuple[str, ...], target: str | None, timeout: float,
 
     `show` has a line more than ovs-appctl's dpctl/show: how many masks there are and how many a
     packet has to try, as the kernel's datapath tells it. VERB is any dpctl/ command of the daemon.
-    Options stand before VERB, words behind it are the verb's.
+    Words behind VERB are the verb's.
 
     \b
     show [-s]           lookups, megaflows, masks, ports; -s: what the ports counted
@@ -36,6 +36,8 @@ def dpctl(verb: str, words: tuple[str, ...], target: str | None, timeout: float,
 
     Exit status: 0 done, 1 wrong usage or no daemon to choose, 2 the daemon refused or is gone.
     """
+    late, words = taken(words, "--json")
+    as_json |= late
     if as_json and verb in _AS_VIEW:
         if unknown := [word for word in words if word not in {"-s", "-m", "--names"}]:
             message = f"--json {verb} tells everything and takes no {unknown[0]}"

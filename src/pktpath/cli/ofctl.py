@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pktpath.cli.common import json_option, print_json
-from pktpath.cli.daemon import WORDS, ask, asks, print_text
+from pktpath.cli.daemon import WORDS, ask, asks, print_text, taken
 from pktpath.errors import BadInput
 
 _VERBS = {
@@ -40,8 +40,7 @@ def ofctl(verb: str, words: tuple[str, ...], target: str | None, timeout: float,
     add-meter BRIDGE METER              mod-meter, del-meters, dump-meters, meter-stats
     dump-tables BRIDGE                  dump-aggregate BRIDGE [FLOW]
 
-    FILE has a flow a line; - is standard input. Either all its flows are taken or none. Options
-    stand before VERB.
+    FILE has a flow a line; - is standard input. Either all its flows are taken or none.
 
     \b
     pktpath ofctl add-flow br0 priority=10,in_port=1,tcp,tp_dst=80,actions=output:2
@@ -51,6 +50,10 @@ def ofctl(verb: str, words: tuple[str, ...], target: str | None, timeout: float,
     Exit status: 0 done, 1 wrong usage or no daemon to choose, 2 the daemon refused or is gone.
     """
     context = click.get_current_context()
+    late, words = taken(words, "--json")
+    as_json |= late
+    late, words = taken(words, "--strict")
+    strict |= late
     if verb not in _VERBS:
         message = f"there is no {verb!r}; there are {', '.join(_VERBS)}"
         raise click.UsageError(message, context)

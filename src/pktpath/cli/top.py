@@ -35,6 +35,8 @@ class _Page(NamedTuple):
 _PORTS = ("port", "name", "kind", "rx pkt/s", "rx bit/s", "tx pkt/s", "tx bit/s", "drops/s", "drops", "most for")
 _WORKERS = ("thread", "load", "pkt/s", "cycles/pkt", "EMC hits", "upcalls/s", "lost/s", "pkts/batch", "queues")
 _FLOWS = ("pkt/s", "bit/s", "megaflow")
+_ALWAYS = ("recirc_id(0),", "packet_type(ns=0,id=0),")
+"""Words of every megaflow, which say nothing here."""
 
 
 @click.command(short_help="Ports, threads and megaflows of a running daemon, live.")
@@ -94,17 +96,22 @@ def _page(before: _Sample, after: _Sample, count: int) -> _Page:
     seconds = after.time - before.time
     got = changes(before.view, after.view, seconds)
     names = {port.number: port.name for port in after.view.ports}
-    flows = [
-        (match_text(flow.key, flow.mask, names), *rates) for flow, *rates in busiest(before.flows, after.flows, seconds, count)
-    ]
+    found = busiest(before.flows, after.flows, seconds, count)
+    flows = [(match_text(flow.key, flow.mask, names), packets, bits) for flow, packets, bits in found]
     got["busiest"] = [{"megaflow": text, "packets_per_second": packets, "bits_per_second": bits} for text, packets, bits in flows]
     return _Page(
         _head(got),
         [_port(port) for port in got["ports"]],
         [_worker(worker) for worker in got["workers"]],
-        [[number(packets), scaled(bits, ""), text] for text, packets, bits in flows if packets],
+        [[number(packets), scaled(bits, ""), _short(text)] for text, packets, bits in flows if packets],
         got,
     )
+
+
+def _short(megaflow: str) -> str:
+    for words in _ALWAYS:
+        megaflow = megaflow.replace(words, "")
+    return megaflow
 
 
 def _head(got: dict[str, Any]) -> str:

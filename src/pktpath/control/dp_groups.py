@@ -6,7 +6,7 @@ A match and a set action are written in the same words (ovs-actions(7)): `tcp(sr
 import socket
 from collections.abc import Callable, Mapping
 
-from pktpath.switch.fields import FIELDS
+from pktpath.switch.fields import FIELDS, mask_of
 
 _FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]")
 
@@ -82,6 +82,17 @@ GROUPS: dict[str, tuple[_Part, ...]] = {
 """The words in which fields stand together, in a match and in a set action."""
 
 
+def _place(part: _Part) -> tuple[str, int, int, int, Callable[[int], str], Callable[[int], str]]:
+    name, field, writer = part
+    place = FIELDS[field]
+    return f"{name}=", place.shift, (1 << place.bits) - 1, (1 << _WIDTHS.get(field, place.bits)) - 1, *_WRITERS[writer]
+
+
+# Computed once: a table of flows has many thousand lines.
+_PLACES = {group: [_place(part) for part in parts] for group, parts in GROUPS.items()}
+_MASKS = {group: mask_of(*(field for _, field, _ in parts)) for group, parts in GROUPS.items()}
+
+
 def group_text(group: str, key: int, mask: int, *, more: bool = False, last: str = "") -> str:
     """Return a group of fields, `tcp(src=1,dst=2/0xfffe)`; the empty text if nothing of it is in the mask.
 
@@ -94,13 +105,13 @@ def group_text(group: str, key: int, mask: int, *, more: bool = False, last: str
 
     """
     words = []
-    for name, field, writer in GROUPS[group]:
-        bits, value = FIELDS[field].of(mask), FIELDS[field].of(key)
-        if not bits and not more:
-            continue
-        write, write_mask = _WRITERS[writer]
-        whole = (1 << _WIDTHS.get(field, FIELDS[field].bits)) - 1
-        words.append(f"{name}={write(value)}" + ("" if bits & whole == whole else f"/{write_mask(bits)}"))
+    if more or mask & _MASKS[group]:
+        for start, shift, low, whole, write, write_mask in _PLACES[group]:
+            bits = mask >> shift & low
+            if bits & whole == whole:
+                words.append(start + write(key >> shift & low))
+            elif bits or more:
+                words.append(f"{start}{write(key >> shift & low)}/{write_mask(bits)}")
     if last:
         words.append(last)
     return f"{group}({','.join(words)})" if words else ""

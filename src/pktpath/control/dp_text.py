@@ -5,12 +5,13 @@ mask behind what was not compared whole. Spelling: ovs-actions(7), ovs-dpctl(8),
 tests ask.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from pktpath.control.dp_actions_text import actions_text
 from pktpath.control.dp_groups import group_text, port_name, tcp_flags_text
-from pktpath.switch.fields import FIELDS, FRAG_ANY, FRAG_LATER, VLAN_PRESENT
+from pktpath.switch.fields import FIELDS, FRAG_ANY, FRAG_LATER, VLAN_PRESENT, mask_of
 from pktpath.switch.views import FlowView
 
 _ARP, _RARP, _IPV4, _IPV6 = 0x0806, 0x8035, 0x0800, 0x86DD
@@ -18,7 +19,19 @@ _NO_TYPE = (0, 0x05FF)
 """What stands for the type of a frame that has a length there."""
 _TCP, _UDP, _SCTP, _ICMP, _ICMPV6 = 6, 17, 132, 1, 58
 _NEIGHBOR = (135, 136)
-_FLAG_LETTERS = ((0x02, "S"), (0x01, "F"), (0x08, "P"), (0x04, "R"), (0x20, "U"), (0x10, "."), (0x40, "E"), (0x80, "C"))
+_FLAG_LETTERS = {2: "S", 1: "F", 8: "P", 4: "R", 0x20: "U", 0x10: ".", 0x40: "E", 0x80: "C", 0x100: "N"}
+"""Flags in the order in which they are told; the reserved ones follow as numbers."""
+_TUNNEL = mask_of("tun_id")
+
+
+def _reader(name: str) -> Callable[[int], int]:
+    """Return the function that takes a field out of a key; a table of flows has many thousand lines."""
+    shift, low = FIELDS[name].shift, (1 << FIELDS[name].bits) - 1
+    return lambda key: key >> shift & low
+
+
+_IN_PORT, _DL_TYPE, _VLAN_TCI = map(_reader, ("in_port", "dl_type", "vlan_tci"))
+_NW_FRAG, _NW_PROTO, _TCP_FLAGS = map(_reader, ("nw_frag", "nw_proto", "tcp_flags"))
 _METADATA = "skb_priority(0/0),skb_mark(0/0),ct_state(0/0),ct_zone(0/0),ct_mark(0/0),ct_label(0/0),"
 
 
@@ -35,16 +48,16 @@ def match_text(key: int, mask: int, names: Mapping[int, str] | None = None, *, m
         more: the text of `-m`, with every field of the packet.
 
     """
-    port = FIELDS["in_port"].of(key)
+    port = _IN_PORT(key)
     words = []
-    if FIELDS["tun_id"].of(mask):
+    if mask & _TUNNEL:
         words.append(group_text("tunnel", key, mask))
     words += ["recirc_id(0)", *(["dp_hash(0/0)"] if more else [])]
     words.append(f"in_port({port_name(port, names)})")
     words.append("packet_type(ns=0,id=0)")
     words.append(group_text("eth", key, mask, more=more))
     inner = [*_type_words(key, mask, more=more), *_network_words(key, mask, more=more)]
-    tci, tci_mask = FIELDS["vlan_tci"].of(key), FIELDS["vlan_tci"].of(mask)
+    tci, tci_mask = _VLAN_TCI(key), _VLAN_TCI(mask)
     if tci & VLAN_PRESENT and (more or tci_mask):
         words += ["eth_type(0x8100)", f"vlan({_vlan(tci, tci_mask, more=more)})", f"encap({_joined(inner)})"]
     else:
@@ -67,7 +80,7 @@ def _vlan(tci: int, mask: int, *, more: bool) -> str:
 
 
 def _type_words(key: int, mask: int, *, more: bool) -> Iterator[str]:
-    kind, bits = FIELDS["dl_type"].of(key), FIELDS["dl_type"].of(mask)
+    kind, bits = _DL_TYPE(key), _DL_TYPE(mask)
     if kind in _NO_TYPE:
         yield "eth_type(0/0xffff)" if bits else ""
     elif bits or more:
@@ -75,24 +88,24 @@ def _type_words(key: int, mask: int, *, more: bool) -> Iterator[str]:
 
 
 def _network_words(key: int, mask: int, *, more: bool) -> Iterator[str]:
-    kind = FIELDS["dl_type"].of(key)
+    kind = _DL_TYPE(key)
     if kind in {_ARP, _RARP}:
         yield group_text("arp", key, mask, more=more)
         return
     if kind not in {_IPV4, _IPV6}:
         return
-    fragment = FIELDS["nw_frag"].of(key)
+    fragment = _NW_FRAG(key)
     words = {0: "no", FRAG_ANY: "first"}
-    seen = more or FIELDS["nw_frag"].of(mask)
+    seen = more or _NW_FRAG(mask)
     group = "ipv4" if kind == _IPV4 else "ipv6"
     yield group_text(group, key, mask, more=more, last=f"frag={words.get(fragment, 'later')}" if seen else "")
     if fragment & FRAG_LATER:
         return
-    protocol = FIELDS["nw_proto"].of(key)
+    protocol = _NW_PROTO(key)
     if protocol in {_TCP, _UDP, _SCTP}:
         yield group_text({_TCP: "tcp", _UDP: "udp", _SCTP: "sctp"}[protocol], key, mask, more=more)
     if protocol == _TCP:
-        flags, bits = FIELDS["tcp_flags"].of(key), FIELDS["tcp_flags"].of(mask)
+        flags, bits = _TCP_FLAGS(key), _TCP_FLAGS(mask)
         if bits or (more and flags):
             yield f"tcp_flags({tcp_flags_text(flags, bits)})"
     elif protocol == _ICMP and kind == _IPV4:
@@ -117,12 +130,12 @@ def counters_text(flow: FlowView) -> str:
     used = "never" if flow.idle is None else f"{flow.idle:.3f}s"
     text = f"packets:{flow.packets}, bytes:{flow.size}, used:{used}"
     if flags := flow.tcp_flags:
-        letters = "".join(letter for bit, letter in _FLAG_LETTERS if flags & bit)
-        rest = flags & ~0xFF
-        text += f", flags:{letters}" + (f"[{rest:x}]" if rest else "")
+        letters = "".join(letter for bit, letter in _FLAG_LETTERS.items() if flags & bit)
+        text += f", flags:{letters}" + "".join(f"[{bit:x}]" for bit in (0x200, 0x400, 0x800) if flags & bit)
     return text
 
 
+@lru_cache(1024)
 def miniflow_bits(mask: int) -> str:
     """Return `miniflow_bits(A,B)`: how many words a comparison takes in the layout of Open vSwitch, before and after its word 64.
 
@@ -176,4 +189,4 @@ def bridge_flow_dump(flows: Sequence[FlowView], names: Mapping[int, str] | None 
 
 def in_port(flow: FlowView) -> int:
     """Return the number of the port on whose packets a megaflow waits."""
-    return FIELDS["in_port"].of(flow.key)
+    return _IN_PORT(flow.key)

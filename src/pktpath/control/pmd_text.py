@@ -140,11 +140,12 @@ def _perf(worker: WorkerView, clock: float) -> list[str]:
         rows.append(_row("Datapath passes:", passes, f"{_ratio(passes, got.packets):.2f} passes/pkt"))
         rows += [_row(name, count, f"{_ratio(count, passes) * share:5.1f} %{more}") for name, count, more in hits]
     if not got.tx_packets:
-        rows.append(_row("Tx packets:", 0))
+        # Only here an empty line follows.
+        rows += [_row("Tx packets:", 0), ""]
     else:
         rows.append(_row("Tx packets:", got.tx_packets, f"{_ratio(got.tx_packets, seconds) / 1e3:.0f} Kpps"))
         rows.append(_row("Tx batches:", got.tx_batches, f"{_ratio(got.tx_packets, got.tx_batches):.2f} pkts/batch"))
-    return [f"{row}\n" for row in [*rows, ""]]
+    return [f"{row}\n" for row in rows]
 
 
 def _row(name: str, value: int, more: str = "") -> str:
@@ -155,5 +156,5 @@ def _row(name: str, value: int, more: str = "") -> str:
 def _time_of_day(clock: float) -> str:
     import time
 
-    whole = int(clock)
-    return f"{time.strftime('%H:%M:%S', time.gmtime(whole))}.{int((clock - whole) * 1000):03d}"
+    seconds, milliseconds = divmod(round(clock * 1000), 1000)
+    return f"{time.strftime('%H:%M:%S', time.gmtime(seconds))}.{milliseconds:03d}"

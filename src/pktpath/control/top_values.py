@@ -33,8 +33,12 @@ def changes(before: DatapathView, after: DatapathView, seconds: float) -> dict[s
         "lost_per_second": _rate(after.lost - before.lost, seconds),
         "lost": after.lost,
         "ports": [_port(ports.get(port.name), port, seconds) for port in sorted(after.ports, key=lambda port: port.number)],
-        "workers": [_worker(workers.get(worker.core), worker, seconds) for worker in after.workers],
+        "workers": [_worker(workers.get(worker.core), worker, seconds) for worker in _in_order(after.workers)],
     }
+
+
+def _in_order(workers: Sequence[WorkerView]) -> list[WorkerView]:
+    return sorted(workers, key=lambda worker: -1 if worker.core is None else worker.core)
 
 
 def _rate(count: int, seconds: float) -> float:

@@ -15,6 +15,7 @@ import socket
 import stat
 import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ MAX_HELD = 256 << 20
 """Bytes of requests and answers that all connections together may hold."""
 REQUESTS_A_TURN = 16
 """Requests of one connection that are answered before the others have their turn."""
+_BACKLOG = 256
+"""Connections that wait to be taken: a client does not wait, it fails when there are more."""
 _CHUNK = 1 << 16
 
 
@@ -44,7 +47,9 @@ class _Client:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.stream = JsonStream(MAX_REQUEST)
-        self.requests: list[str] = []
+        self.requests: deque[str] = deque()
+        self.waiting = 0
+        """Bytes of these."""
         self.out = memoryview(b"")
         self.ended = False
         """The other side sends no more."""
@@ -55,7 +60,7 @@ class _Client:
     @property
     def held(self) -> int:
         """Bytes that it costs."""
-        return self.stream.held + sum(map(len, self.requests)) + len(self.out)
+        return self.stream.held + self.waiting + len(self.out)
 
 
 class UnixctlServer:
@@ -175,13 +180,16 @@ class UnixctlServer:
         if not data:
             client.ended = True
             return
-        client.requests += client.stream.feed(data)
+        for text in client.stream.feed(data):
+            client.requests.append(text)
+            client.waiting += len(text)
 
     def _answer(self, client: _Client) -> None:
         for _ in range(REQUESTS_A_TURN):
             if client.out or not client.requests or client.sock.fileno() < 0:
                 return
-            text = client.requests.pop(0)
+            text = client.requests.popleft()
+            client.waiting -= len(text)
             try:
                 ident, command, words = _request(text)
             except BadInput as error:
@@ -239,7 +247,7 @@ class UnixctlServer:
             with suppress(KeyError, ValueError):
                 self._selector.unregister(client.sock)
         del self._clients[number]
-        client.out, client.requests = memoryview(b""), []
+        client.out, client.requests, client.waiting = memoryview(b""), deque(), 0
         client.sock.close()
 
     def _where(self) -> tuple[int, int] | None:
@@ -286,8 +294,8 @@ def _listen(path: Path) -> socket.socket:
                 os.fchmod(sock.fileno(), stat.S_IRUSR | stat.S_IWUSR)
                 with address_of(path) as address:
                     sock.bind(address)
-                sock.listen(MAX_CLIENTS)
-            except OSError:
+                sock.listen(_BACKLOG)
+            except BaseException:
                 sock.close()
                 raise
             return sock

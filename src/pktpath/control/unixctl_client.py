@@ -31,8 +31,8 @@ def call(path: str | Path, command: str, arguments: list[str] | tuple[str, ...] 
     until = None if timeout is None else time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, address_of(path) as address:
         try:
+            _connect(sock, address, until)
             sock.settimeout(timeout)
-            sock.connect(address)
             request = {"id": 0, "method": command, "params": list(arguments)}
             sock.sendall(json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogateescape"))
             return _answer(sock, path, until)
@@ -47,6 +47,20 @@ def call(path: str | Path, command: str, arguments: list[str] | tuple[str, ...] 
         except OSError as error:
             message = f"{path}: {error.strerror or os.strerror(error.errno or 0)}"
     raise Refused(message) from None
+
+
+def _connect(sock: socket.socket, address: str, until: float | None) -> None:
+    while True:
+        sock.setblocking(False)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            # More clients than the daemon's queue holds: unlike TCP, a unix socket does not wait in it.
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError from None
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _answer(sock: socket.socket, path: Path, until: float | None) -> str:
