@@ -36,6 +36,10 @@ class Commands:
     def __contains__(self, name: str) -> bool:
         return name in self._commands
 
+    def all(self) -> dict[str, Command]:
+        """Return all commands by name."""
+        return dict(self._commands)
+
     def text(self) -> str:
         """Return what `list-commands` of Open vSwitch 3.1 prints."""
         rows = [f"  {name:<23} {command.usage}\n" for name, command in sorted(self._commands.items())]

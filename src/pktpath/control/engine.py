@@ -12,21 +12,9 @@ from pktpath.control.config_values import BridgeConfig, Entry, MirrorConfig, Por
 from pktpath.control.dump_records import DumpRequest, DumpSource
 from pktpath.control.loop import Loop
 from pktpath.features import FeatureState
-from pktpath.port.live import LivePort
+from pktpath.port.live import EnginePort, LivePort
 from pktpath.switch.slow_path import SlowPath
 from pktpath.switch.views import DatapathView, FlowView
-
-
-class EnginePort(NamedTuple):
-    """A port as it is handed to the engine."""
-
-    number: int
-    """Its number in the datapath, from 1; free again after `remove_port`."""
-    bridge: str
-    openflow: int
-    port: LivePort
-    features: FeatureState
-    """`active` is what the path does on it from the first frame."""
 
 
 class Engine(Protocol):

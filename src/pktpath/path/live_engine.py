@@ -6,18 +6,21 @@ in the kernel. Everything that is read for reports is counters that workers writ
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from pktpath.features import Feature
+from pktpath.features import Feature, FeatureState
 from pktpath.nic.clock import cycles
+from pktpath.path.live_files import CaptureFiles
+from pktpath.path.live_mirror import Mirror
 from pktpath.path.live_queues import make_queues
 from pktpath.path.live_slow import Upcalls
 from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_context
 from pktpath.path.live_view import port_view, worker_view
 from pktpath.pool import Pool  # noqa: TC001  read at run time by whoever asks for hints
-from pktpath.port.live import LivePort
+from pktpath.port.live import EnginePort
 from pktpath.port.live_memory import LiveMemory
 from pktpath.switch.datapath import Count, Datapath, make_ports
 from pktpath.switch.flow_table import FlowTable
@@ -35,24 +38,14 @@ _INTERVALS, _INTERVAL = 12, 5.0
 METERS = 1024
 
 
-class EnginePort(NamedTuple):
-    """A port as it is handed to the engine."""
-
-    number: int
-    """Its number in the datapath, from 1; free again after `remove_port`."""
-    bridge: str
-    openflow: int
-    port: LivePort
-    active: Feature
-    """What is switched on."""
-
-
 class EngineSettings(NamedTuple):
     """What an engine is made with."""
 
     name: str = "pktpath"
     cores: tuple[int, ...] = ()
-    """Cores of poll-mode threads; none for one thread in interrupt mode."""
+    """A thread for each; none for one thread that no core holds."""
+    poll: bool = False
+    """Whether threads ask again and again instead of sleeping until something comes."""
     weight: int = 64
     sleep_max_us: int = 0
     delay_us: int = 0
@@ -91,11 +84,12 @@ class LiveEngine:
             context = make_context(number, pool, self.datapath, self.queues)
             context.worker.settings[Setting.UPCALL_EVENT] = self._upcalls.event
             self.pools.append(pool)
-            self._threads.append(LiveThread(context, core=core, poll=core is not None))
+            self._threads.append(LiveThread(context, core=core, poll=settings.poll))
         self._places: dict[int, list[tuple[int, int, int]]] = {}
         """Port: (worker, kind and row) of each of its queues."""
         self._samples: dict[tuple[int, int, int], deque[tuple[float, int]]] = {}
         self._sampled = 0.0
+        self._files = CaptureFiles()
         self._started = (time.monotonic(), int(cycles()))
         self.hertz = 1e9
         self._apply(settings)
@@ -128,7 +122,11 @@ class LiveEngine:
         return self._upcalls.revalidate(now)
 
     def tick(self, now: float) -> None:
-        """Sample the load of queues, once in five seconds."""
+        """Sample the load of queues, once in five seconds, and let threads sleep whose captures are through."""
+        for number, port in self.ports.items():
+            if self._places[number] and getattr(port.port, "finished", False):
+                with self.paused():
+                    self._take_queues(number)
         elapsed = time.monotonic() - self._started[0]
         if elapsed > 0.1:
             self.hertz = (int(cycles()) - self._started[1]) / elapsed
@@ -161,8 +159,7 @@ class LiveEngine:
     def add_port(self, port: EnginePort) -> None:
         """Begin to receive from and to send to a port."""
         queues = port.port.rx
-        self._pause()
-        try:
+        with self.paused():
             for thread in self._threads:
                 kind, row = port.port.tx(thread.worker.number)
                 thread.worker.tx[port.number] = (int(kind), row)
@@ -175,9 +172,8 @@ class LiveEngine:
                 places.append((thread.worker.number, int(queue.kind), queue.row))
             self._places[port.number] = places
             self.ports[port.number] = port
+            self._files.add(port.port)
             self._switch(port)
-        finally:
-            self._resume()
 
     @staticmethod
     def _load(thread: LiveThread) -> int:
@@ -188,48 +184,48 @@ class LiveEngine:
         at = int(worker.rx_count[0])
         taken = set(worker.rx.table[:at].tolist())
         table = next((number for number in range(GRO_QUEUES) if number not in taken), -1)
-        worker.rx[at] = (kind, row, port.number, int(port.active & _RECEIVE), table, 0, 0)
+        worker.rx[at] = (kind, row, port.number, int(port.features.active & _RECEIVE), table, 0, 0)
         worker.rx_count[0] = at + 1
         thread.watch(fd)
 
     def _switch(self, port: EnginePort) -> None:
-        self.datapath.ports[port.number] = (1, int(port.active & _TRANSMIT), port.port.mtu)
+        self.datapath.ports[port.number] = (1, int(port.features.active & _TRANSMIT), port.port.mtu)
 
     def remove_port(self, number: int) -> None:
         """Stop using a port and forget the megaflows that name it."""
-        port = self.ports.pop(number)
-        self._pause()
-        try:
+        with self.paused():
             self.datapath.ports[number].up = 0
-            fds = {(int(queue.kind), queue.row): queue.fd for queue in port.port.rx}
-            for at, kind, row in self._places.pop(number):
-                thread = self._threads[at]
-                worker = thread.worker
-                count = int(worker.rx_count[0])
-                kept = [
-                    worker.rx[nth].tolist() for nth in range(count)
-                    if (int(worker.rx[nth].kind), int(worker.rx[nth].row)) != (kind, row)
-                ]  # fmt: skip
-                for nth, queue in enumerate(kept):
-                    worker.rx[nth] = tuple(queue)
-                worker.rx_count[0] = len(kept)
-                self._samples.pop((at, kind, row), None)
-                thread.forget(fds[kind, row])
+            self._take_queues(number)
+            self._files.remove(self.ports.pop(number).port)
+            del self._places[number]
             for thread in self._threads:
                 thread.worker.tx[number] = -1
                 thread.worker.counts[number] = 0
-        finally:
-            self._resume()
         self._upcalls.flush()
 
-    def set_features(self, number: int, active: Feature) -> None:
+    def _take_queues(self, number: int) -> None:
+        """Take the queues of a port from their workers."""
+        fds = {(int(queue.kind), queue.row): queue.fd for queue in self.ports[number].port.rx}
+        for at, kind, row in self._places[number]:
+            thread = self._threads[at]
+            worker = thread.worker
+            queues = [worker.rx[nth].tolist() for nth in range(int(worker.rx_count[0]))]
+            kept = [queue for queue in queues if queue[:2] != (kind, row)]
+            for nth, queue in enumerate(kept):
+                worker.rx[nth] = queue
+            worker.rx_count[0] = len(kept)
+            self._samples.pop((at, kind, row), None)
+            thread.forget(fds[kind, row])
+        self._places[number] = []
+
+    def set_features(self, number: int, state: FeatureState) -> None:
         """Change what the path does on a port from the next batch on."""
-        port = self.ports[number]._replace(active=active)
+        port = self.ports[number]._replace(features=state)
         self.ports[number] = port
         for thread in self._threads:
             for nth in range(int(thread.worker.rx_count[0])):
                 if int(thread.worker.rx[nth].port) == number:
-                    thread.worker.rx[nth].features = int(active & _RECEIVE)
+                    thread.worker.rx[nth].features = int(state.active & _RECEIVE)
         self._switch(port)
 
     def configure(self, settings: EngineSettings) -> None:
@@ -243,10 +239,9 @@ class LiveEngine:
 
     def stop_receiving(self) -> None:
         """Take no more frames from any port; those accepted go on to where they go."""
-        self._pause()
-        for thread in self._threads:
-            thread.worker.rx_count[0] = 0
-        self._resume()
+        with self.paused():
+            for thread in self._threads:
+                thread.worker.rx_count[0] = 0
 
     def idle(self) -> bool:
         """Whether no accepted frame is left inside."""
@@ -260,19 +255,23 @@ class LiveEngine:
         for thread in self._threads:
             thread.end()
         self._threads.clear()
+        self._files.stop()
         self._upcalls.close()
 
     def close(self) -> None:
         """Give the memory back, after ports were closed."""
         self.memory.close()
 
-    def _pause(self) -> None:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let every worker finish what it has in hand and stand still for a while."""
         for thread in self._threads:
             thread.pause()
-
-    def _resume(self) -> None:
-        for thread in self._threads:
-            thread.resume()
+        try:
+            yield
+        finally:
+            for thread in self._threads:
+                thread.resume()
 
     # What reports are made of.
 
@@ -292,6 +291,21 @@ class LiveEngine:
             self.settings.name, hits, missed, lost, len(self._table), self._table.masks, lookups,
             tuple(port_view(port, counts) for _, port in sorted(self.ports.items())), workers,
         )  # fmt: skip
+
+    def mirrors(self) -> list[Mirror]:
+        """Return the rings of watched frames, one a worker."""
+        return [thread.context.mirror for thread in self._threads]
+
+    def clear_statistics(self, core: int | None) -> None:
+        """Set what the worker of a core counts of itself to zero, or all workers with None."""
+        for thread in self._threads:
+            if core is None or thread.core == core:
+                thread.worker.tally[:] = 0
+                thread.worker.rx.cycles[:] = 0
+
+    def translations(self) -> int:
+        """Return how many upcalls the slow path has translated."""
+        return self._upcalls.translated
 
     def flows(self) -> Iterable[FlowView]:
         """Return the megaflows."""

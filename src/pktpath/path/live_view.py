@@ -1,18 +1,19 @@
 """What workers and ports count, as views."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import Ring, Tally
+from pktpath.port.live import EnginePort
 from pktpath.switch.datapath import Count
 from pktpath.switch.views import PortView, QueueView, WorkerView
 
 if TYPE_CHECKING:
-    from pktpath.path.live_engine import EnginePort, LiveEngine
+    from pktpath.path.live_engine import LiveEngine
 
 _DROPS = {
     Count.DROP_ACTION: "drop_action",
@@ -24,10 +25,10 @@ _DROPS = {
 }
 
 
-def port_view(port: "EnginePort", counts: Sequence[NDArray[np.int64]]) -> PortView:
+def port_view(port: EnginePort, counts: Sequence[NDArray[np.int64]]) -> PortView:
     """Return what is known of a port; `counts` are those of all workers."""
     total = np.sum([table[port.number] for table in counts], axis=0)
-    own = port.port.statistics()
+    own = _told(port.port)
     drops = {name: int(total[count]) for count, name in _DROPS.items()}
     counters = {
         "rx_packets": int(total[Count.RX]),
@@ -53,6 +54,13 @@ def port_view(port: "EnginePort", counts: Sequence[NDArray[np.int64]]) -> PortVi
     return PortView(port.number, port.port.name, port.port.kind, port.bridge, port.openflow, options, counters)
 
 
+def _told(port: Any) -> Mapping[str, int]:
+    """Return what a port itself counts."""
+    counters = getattr(port, "statistics", None) or port.counters
+    found: Mapping[str, int] = counters() if callable(counters) else counters
+    return found
+
+
 def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:
     """Return what is known of a worker."""
     worker = thread.worker
@@ -72,4 +80,4 @@ def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:
     rx_cycles = int(worker.rx.cycles[: int(worker.rx_count[0])].sum())
     spent = busy + tally["idle_cycles"]
     overhead = max(busy - rx_cycles, 0) / spent if spent and any(queue.usage is not None for queue in queues) else None
-    return WorkerView(thread.core, 0, False, tuple(queues), overhead, tally, engine.hertz)
+    return WorkerView(thread.core if thread.poll else None, 0, False, tuple(queues), overhead, tally, engine.hertz)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pktpath.features import Feature
+from pktpath.features import Feature, FeatureState
 
 MAX_QUEUES = 64
 """Rows in the table of each kind."""
@@ -141,3 +141,15 @@ class LivePort(Protocol):
     def close(self) -> None:
         """Leave everything as it was found."""
         ...
+
+
+class EnginePort(NamedTuple):
+    """A port as it is handed to the engine."""
+
+    number: int
+    """Its number in the datapath, from 1; free again after `remove_port`."""
+    bridge: str
+    openflow: int
+    port: LivePort
+    features: FeatureState
+    """`active` is what the path does on it from the first frame."""

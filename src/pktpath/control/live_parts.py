@@ -1,0 +1,144 @@
+"""The real parts of the daemon, joined: engine, tables, ports, control server, mirrors."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pktpath.control.commands import Commands
+from pktpath.control.config_values import PortConfig, SwitchConfig
+from pktpath.control.datapath_commands import datapath_commands
+from pktpath.control.engine import Command, Parts
+from pktpath.control.live_dump import LiveDump
+from pktpath.control.live_tables import LiveTables, check
+from pktpath.control.loop import Loop
+from pktpath.control.unixctl import UnixctlServer
+from pktpath.errors import BadInput
+from pktpath.features import Feature
+from pktpath.path.live_engine import EngineSettings, LiveEngine
+from pktpath.port.live import LivePort
+from pktpath.port.live_memory_port import MemoryPort
+from pktpath.port.live_pcap import PcapPort
+from pktpath.port.packet import PacketPort
+from pktpath.port.rows import RowTable
+from pktpath.port.tap import InternalPort, TapPort
+from pktpath.port.xdp import XdpPort
+from pktpath.switch.meter import set_meter
+
+_MANY_WORDS = 64
+
+
+class _Engine(LiveEngine):
+    """The engine as a configuration makes and changes it."""
+
+    def __init__(self, config: SwitchConfig, tables: LiveTables) -> None:
+        super().__init__(_settings(config), tables)
+        self.packet_rows = RowTable(self.queues.packet)
+        tables.set_bands = self._set_bands
+
+    def configure(self, config: Any) -> None:
+        """Take over what can change while it runs."""
+        super().configure(config if isinstance(config, EngineSettings) else _settings(config))
+
+    def _set_bands(self, number: int, bands: Any, packets: bool) -> None:
+        most = len(self.datapath.meters[0])
+        if not 0 < number < most:
+            message = f"meter={number}: 1 to {most - 1} are possible"
+            raise BadInput(message)
+        set_meter(self.datapath.meters, number, bands, by_packets=packets, now_ns=time.monotonic_ns())
+
+
+class _XdpPort(XdpPort):
+    """An AF_XDP port that closes while the workers, in whose pools its frames lie, stand still."""
+
+    engine: LiveEngine
+
+    def close(self) -> None:
+        """Leave everything as it was found."""
+        engine: LiveEngine | None = getattr(self, "engine", None)
+        if engine is None:
+            super().close()
+            return
+        with engine.paused():
+            super().close()
+
+
+def _settings(config: SwitchConfig) -> EngineSettings:
+    return EngineSettings(
+        name=f"netdev@{config.name}",
+        cores=config.cores,
+        poll=config.schedule == "poll",
+        weight=config.weight,
+        sleep_max_us=config.sleep_max_us,
+        delay_us=config.rx_delay_us,
+        emc_insert_inv_prob=config.emc_insert_inv_prob if config.emc else 0,
+        flow_limit=config.flow_limit,
+        max_idle_ms=config.max_idle_ms,
+    )
+
+
+def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
+    """Open one port, whose frames have this number as `in_port`."""
+    queues, memory, mtu = engine.queues, engine.memory, config.mtu or 1500
+    match config.type:
+        case "packet":
+            return PacketPort(
+                config.interface,
+                memory,
+                engine.packet_rows,
+                name=config.name,
+                number=number,
+                queues=config.queues,
+                mode=config.mode,
+            )
+        case "tap":
+            return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues, mtu=mtu)
+        case "internal":
+            return InternalPort(config.interface, memory, queues.tap, number=number, mtu=mtu)
+        case "xdp":
+            with engine.paused():
+                port = _XdpPort(config.name, number, queues, engine.pools, interface=config.interface, mode=config.mode)
+            port.engine = engine
+            return port
+        case "pcap":
+            return PcapPort(
+                config.name, memory, queues.pcap, number=number, rx_file=config.rx_file or "", loop=config.loop,
+                tx_file=config.tx_file or "", mtu=mtu,
+            )  # fmt: skip
+        case _:
+            able = Feature.SG | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.GSO_UDP_L4 | Feature.GRO | Feature.RXCSUM
+            return MemoryPort(config.name, memory, queues.memory, number=number, able=able, default=able, mtu=mtu)
+
+
+def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
+    """Return the commands that speak of the datapath and of bridges."""
+    registry = Commands()
+    datapath_commands(
+        registry, engine.view, lambda: list(engine.flows()), clear=engine.clear_statistics, delete_flows=engine.flush
+    )
+    return {
+        name: Command(
+            command.usage, command.min_args, _MANY_WORDS if command.max_args is None else command.max_args, command.handler
+        )
+        for name, command in registry.all().items()
+    }
+
+
+def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
+    """Serve commands on a socket, in the loop."""
+    registry = Commands()
+    for name, command in known.items():
+        registry.register(name, command.usage, command.least, command.most, command.run)
+    server = UnixctlServer(path, registry)
+    server.register(loop.selector)
+    return server
+
+
+PARTS = Parts(
+    check=check,
+    tables=lambda _config: LiveTables(),
+    engine=lambda config, tables: _Engine(config, tables),  # type: ignore[arg-type, return-value]
+    open_port=open_port,
+    server=serve,
+    commands=commands,
+    dump=LiveDump,
+)
