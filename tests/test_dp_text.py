@@ -41,6 +41,7 @@ table=1,priority=10,tcp,tp_dst=90,actions=meter:1,2
 table=1,priority=10,tcp,tp_dst=91,actions=mod_dl_dst:00:00:00:00:00:02,mod_tp_src:5,2,mod_nw_dst:9.9.9.9,LOCAL
 table=1,priority=10,tcp,tp_dst=92,actions=load:0x5->NXM_OF_ETH_DST[0..7],2
 table=1,priority=40,dl_vlan=10,actions=2
+table=1,priority=42,vlan_tci=0x9003/0x9fff,actions=2
 table=1,priority=40,tcp,tp_dst=700,tcp_flags=0x12,actions=2
 table=1,priority=40,tcp,tp_dst=701,tcp_flags=0x0,actions=2
 table=1,priority=39,dl_vlan_pcp=5,dl_dst=50:54:00:00:00:77,actions=2
@@ -89,6 +90,7 @@ PACKETS = [
     ip6(58, ",icmpv6(type=135,code=0),nd(target=fe80::5,sll=50:54:00:00:00:09,tll=00:00:00:00:00:00)"),
     ip6(58, ",icmpv6(type=128,code=0)"),
     *(tagged(vid, 2, ip4(1, ",icmp(type=8,code=0)")) for vid in (5, 6, 9, 10)),
+    tagged(3, 6, ip4(1, ",icmp(type=8,code=0)")),
     tagged(0, 0, ip4(6, ",tcp(src=1,dst=2)")),
     tagged(12, 5, ip4(6, ",tcp(src=1,dst=2)")),
     ip4(132, ",sctp(src=8,dst=80)"),
@@ -150,6 +152,7 @@ def test_lines_are_those_of_open_vswitch(switch):
     dumps = injected(switch)
     flows = parse_dump(dumps["-m",], {name: number for number, name in names.items()})
     assert len(flows) >= 40
+    assert "vlan(vid=3,pcp=6/0x4)" in dumps[()]
     for words, text in dumps.items():
         lines = [neutral(line) for line in text.splitlines() if "slow_path" not in line]
         more, with_names = "-m" in words, words in {("-m",), ("--names",)}
