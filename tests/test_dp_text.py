@@ -89,6 +89,7 @@ PACKETS = [
     ip6(58, ",icmpv6(type=135,code=0),nd(target=fe80::5,sll=50:54:00:00:00:09,tll=00:00:00:00:00:00)"),
     ip6(58, ",icmpv6(type=128,code=0)"),
     *(tagged(vid, 2, ip4(1, ",icmp(type=8,code=0)")) for vid in (5, 6, 9, 10)),
+    tagged(3, 6, ip4(1, ",icmp(type=8,code=0)")),
     tagged(0, 0, ip4(6, ",tcp(src=1,dst=2)")),
     tagged(12, 5, ip4(6, ",tcp(src=1,dst=2)")),
     ip4(132, ",sctp(src=8,dst=80)"),
@@ -115,6 +116,8 @@ def switch():
         table = switch.rundir / "flows.txt"
         table.write_text(FLOWS)
         switch.ofctl("-O", "OpenFlow13", "add-flows", management, str(table))
+        # A mask within the priority of a tag: only the extension of Open vSwitch has that.
+        switch.ofctl("add-flow", management, "table=0,priority=42,vlan_tci=0x9003/0x9fff,actions=2")
         # Nothing ages while we look.
         switch.appctl("time/stop")
         yield switch
@@ -150,6 +153,7 @@ def test_lines_are_those_of_open_vswitch(switch):
     dumps = injected(switch)
     flows = parse_dump(dumps["-m",], {name: number for number, name in names.items()})
     assert len(flows) >= 40
+    assert "vlan(vid=3,pcp=6/0x4)" in dumps[()]
     for words, text in dumps.items():
         lines = [neutral(line) for line in text.splitlines() if "slow_path" not in line]
         more, with_names = "-m" in words, words in {("-m",), ("--names",)}

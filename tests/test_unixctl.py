@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pktpath.control import unixctl
+from pktpath.control import socket_path, unixctl
 from pktpath.control.commands import Commands
 from pktpath.control.json_stream import MAX_DEPTH, JsonStream
 from pktpath.control.unixctl import UnixctlServer
@@ -259,6 +259,29 @@ def test_a_flood_of_requests_leaves_the_others_their_turn(served):
     assert_served(served)
 
 
+def test_everyone_has_a_turn(tmp_path):
+    """One client's hundred requests do not all come before another one's only one."""
+    order, commands = [], Commands()
+    commands.register("note", "who", 1, 1, lambda words: order.append(words[0]) or "")
+    server = UnixctlServer(tmp_path / "d.ctl", commands)
+    with selectors.DefaultSelector() as selector, socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        server.register(selector)
+        for sock, sent in ((one, request("note", "one") * 100), (other, request("note", "other"))):
+            sock.connect(str(tmp_path / "d.ctl"))
+            sock.sendall(sent)
+            sock.setblocking(False)
+        until = time.monotonic() + 10
+        while len(order) < 101 and time.monotonic() < until:
+            for key, events in selector.select(0.1):
+                key.data(events)
+            # Who does not read its answers is not answered further.
+            with suppress(BlockingIOError):
+                one.recv(1 << 16)
+        server.close()
+    assert order.count("one") == 100
+    assert order.index("other") <= 2 * unixctl.REQUESTS_A_TURN
+
+
 def test_clients_that_never_read(tmp_path, monkeypatch):
     monkeypatch.setattr(unixctl, "MAX_HELD", 10_000_000)
     with Served(tmp_path / "d.ctl") as served:
@@ -440,6 +463,21 @@ def test_of_many_daemons_that_start_together_one_serves(tmp_path):
     for child in children:
         child.communicate()
     assert said == [b"refused\n"] * 5 + [b"up\n"]
+
+
+def test_a_start_waits_for_another_start(tmp_path, monkeypatch):
+    path, made = tmp_path / "d.ctl", []
+    with socket_path.start_lock(path):
+        thread = threading.Thread(target=lambda: made.append(UnixctlServer(path, Commands())))
+        thread.start()
+        thread.join(0.2)
+        assert not made
+        assert not path.exists()
+    thread.join(5)
+    made[0].close()
+    monkeypatch.setattr(socket_path, "_PATIENCE", 0.1)
+    with socket_path.start_lock(path), pytest.raises(Refused, match="held by another program"):
+        UnixctlServer(path, Commands())
 
 
 def test_a_file_in_the_way_is_refused(tmp_path):

@@ -436,3 +436,10 @@ def test_ports_that_cannot_be():
     with pytest.raises(BadInput, match="port p1: is on bridge br0 already"):
         bridge.add_port("p1", 50)
     assert bridge.add_port("new", 50).openflow == 5
+
+
+def test_a_bridge_that_goes_takes_its_ports():
+    slow, _ = build(["actions=output:2"])
+    assert slow.translate(tcp()).actions == (dp.Output(12),)
+    slow.remove_bridge("br0")
+    assert slow.translate(tcp()).actions == ()

@@ -5,6 +5,7 @@
 datapath that moves frames between interfaces; add bridges with `datapath_type=netdev`.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -140,7 +141,8 @@ class OpenVSwitch:
         """End both daemons and remove their directory."""
         if self._processes and not self.dummy and self.socket.exists():
             # Else the devices that it made for its bridges stay behind.
-            self.appctl("exit", "--cleanup", check=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.appctl("exit", "--cleanup", check=False)
         for process in reversed(self._processes):
             process.send_signal(signal.SIGTERM)
             try:

@@ -3,9 +3,9 @@
 Rules with the same mask stand in one subtable, a dictionary from masked key to rules; subtables are asked in the
 order of their highest priority, and no further than the best rule found. A hit has looked at the whole mask. A miss
 has looked at less: at enough bits to tell the key from every rule of the subtable. A small subtable names one bit a
-rule, unless bits already looked at do; a large one keeps its masked keys sorted, and the key parts from all of
-them where it parts from its two neighbours: the prefix up to there is what was looked at. Open vSwitch has hash
-stages and prefix tries for this; both follow from the order of the bits in the key.
+rule, unless bits already looked at do. A large one keeps its masked keys sorted, and the key parts from all of
+them where it parts from its two neighbours: what was looked at is the prefix up to there, of the bits in which these
+keys differ at all. Open vSwitch has hash stages and prefix tries for this; here both follow from the order of the bits.
 """
 
 from bisect import bisect_left, insort
@@ -42,7 +42,7 @@ R = TypeVar("R", bound=Matching)
 class Subtable(Generic[R]):
     """Rules with one mask."""
 
-    __slots__ = ("_priorities", "_sorted", "_turned", "mask", "rules", "top")
+    __slots__ = ("_priorities", "_sorted", "_turned", "_varying", "mask", "rules", "top")
 
     def __init__(self, mask: int) -> None:
         self.mask = mask
@@ -52,6 +52,8 @@ class Subtable(Generic[R]):
         """Highest priority of all."""
         self._priorities: Counter[int] = Counter()
         self._sorted: list[int] = []
+        self._varying = 0
+        """Bits in which these masked keys differ, perhaps more: who goes leaves his."""
         two_orders = mask & _DESTINATION and mask & (_SOURCE | _NETWORK) & ~_DESTINATION
         self._turned: list[int] | None = [] if two_orders else None
 
@@ -60,6 +62,8 @@ class Subtable(Generic[R]):
         rules = self.rules.get(rule.value)
         if rules is None:
             self.rules[rule.value] = [rule]
+            if self._sorted:
+                self._varying |= rule.value ^ self._sorted[0]
             insort(self._sorted, rule.value)
             if self._turned is not None:
                 insort(self._turned, self._turn(rule.value))
@@ -97,7 +101,9 @@ class Subtable(Generic[R]):
                 if not apart & (looked | bits):
                     bits |= _first(apart)
             return bits
-        prefix = self.mask & -_parting(self._sorted, masked)
+        # Bits that are the same in all of them, and in the key, tell nothing.
+        point = _parting(self._sorted, masked)
+        prefix = self._varying & -point | point
         if self._turned is None:
             return prefix
         point = _parting(self._turned, self._turn(masked))
@@ -105,9 +111,9 @@ class Subtable(Generic[R]):
         for shift, part in ((2 * KEY_BITS, _UP_TO_LINK), (KEY_BITS, _DESTINATION), (0, -1)):
             here = point >> shift
             if here:
-                turned |= self.mask & part & -here
+                turned |= self._varying & part & -here | here
                 break
-            turned |= self.mask & part
+            turned |= self._varying & part
         return turned if (turned & ~looked).bit_count() < (prefix & ~looked).bit_count() else prefix
 
 
