@@ -146,6 +146,49 @@ def test_a_partial_checksum_follows_addresses_only():
     assert twins.batch.ip_summed[i] == CHECKSUM_PARTIAL
 
 
+def test_a_partial_checksum_further_in_is_not_this_one():
+    """An encapsulated packet's: the outer checksum is complete and follows ports too."""
+    twins = Twins()
+    i = twins.add(tcp_frame(protocol=17), place=None)
+    twins.batch.ip_summed[i], twins.batch.csum_start[i] = CHECKSUM_PARTIAL, twins.batch.payload_offset[i] + 28
+    twins.run(i, Set("tp_dst", 99, 0xFFFF))
+    assert bytes_of(twins.batch, i) == twins.bytes[i]
+    assert judge(twins.bytes[i])[0] == "right"
+
+
+def test_the_crc_of_a_first_fragment_is_left_alone():
+    """It is that of the whole packet, whose length nobody knows here."""
+    upper = RNG.randbytes(60)
+    for word in (0x2000, 0x0000):
+        frame = MACS + b"\x08\x00" + ipv4_packet(upper, 132, RNG.randbytes(8), RNG, word=word)
+        twins = Twins()
+        i = twins.add(frame)
+        assert twins.run(i, Set("tp_src", 7, 0xFFFF))
+        twins.check()
+        assert (twins.bytes[i][42:46] == frame[42:46]) is (word == 0x2000)
+
+
+def test_long_extension_headers_stay_in_the_head():
+    """Nobody noted where they end, so whoever walks them again must find them in one piece."""
+    addresses = RNG.randbytes(32)
+    upper = bytes([135, 0]) + bytes(22) + bytes([1, 1]) + bytes(6)
+    frame = MACS + b"\x86\xdd" + ipv6_packet(upper, 60, addresses, extensions=bytes([58, 24]) + bytes(198))
+    twins = Twins()
+    i = twins.add(frame, place=None)
+    assert twins.run(i, Set("dl_dst", 5, FULL[48]))
+    assert twins.run(i, Set("arp_sha", 5, FULL[48]))
+    assert twins.bytes[i][-6:] == bytes(5) + b"\5"
+    twins.check()
+
+
+def test_a_head_without_headroom_moves_before_a_tag_goes_in():
+    twins = Twins()
+    i = twins.add(tcp_frame(b"y" * 1000), tag=(0x8100, 5), place="tight")
+    assert twins.run(i, "insert")
+    twins.check()
+    assert twins.batch.frag_count[i] == 1
+
+
 def test_a_udp_checksum_never_becomes_zero():
     """It would mean that there is none: a computed 0 is written as 0xFFFF."""
     frame = tcp_frame(b"abcd", 4, 17)

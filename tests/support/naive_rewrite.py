@@ -54,6 +54,8 @@ def set_arp(packet, name, value, mask, _partial, _whole):
     place = {"nw_proto": (7, 1), "arp_sha": (8, 6), "nw_src": (14, 4), "arp_tha": (18, 6), "nw_dst": (24, 4)}.get(name)
     if place is None or len(packet) < 28 or packet[:6] != b"\0\1\x08\0\6\4":
         return packet
+    if name == "nw_proto" and mask:
+        packet = packet[:6] + b"\0" + packet[7:]  # the key knows opcodes of one byte only
     return write(packet, *place, value, mask)
 
 

@@ -1,9 +1,7 @@
 """Frames beside their twins: what stands in a batch, and the bytes that it should be."""
 
-import numpy as np
-
 from pktpath.batch import CHECKSUM_PARTIAL, FRAGS, FRAMES
-from pktpath.pool import LARGE, NORMAL, chunk_address, chunk_get
+from pktpath.pool import LARGE, NORMAL, chunk_address, chunk_class_of, chunk_get
 from pktpath.switch.actions import SETTABLE, PopVlan, PushVlan, Set, program
 from pktpath.switch.fields import FIELDS
 from pktpath.switch.rewrite import CLONE, INSERT_TAG, WRITABLE, rewrite_frame
@@ -90,6 +88,7 @@ class Twins:
         for i, expected in enumerate(self.bytes):
             assert bytes_of(batch, i).hex() == expected.hex(), i
             frame = batch.frames[i]
+            assert inside_its_chunk(batch.pool, int(frame.head_chunk), int(frame.head_addr), int(frame.head_len))
             assert frame.frame_len == frame.head_len + sum(self.batch.frag_len[frame.frag_first :][: frame.frag_count])
             before = {name: int(frame[name]) for name in PARSED}
             parse(batch, i, i + 1)
@@ -103,10 +102,17 @@ class Twins:
         for chunk in self.held:
             assert self.batch.pool.refs[chunk] == 1
             self.batch.pool.refs[chunk] = 0
-            chunk_class = int(np.searchsorted(self.batch.pool.first[1:], chunk, "right"))
-            self.batch.pool.free_count[chunk_class] += 1
+            self.batch.pool.free_count[chunk_class_of(self.batch.pool, chunk)] += 1
         assert (self.batch.pool.free_count == self.free).all()
         assert self.batch.used[FRAGS] == 0
+
+
+def inside_its_chunk(pool, chunk, at, length):
+    """Whether a range lies in a chunk, or in none."""
+    if chunk < 0:
+        return True
+    start = chunk_address(pool, chunk)
+    return start <= at and at + length <= start + pool.size[chunk_class_of(pool, chunk)]
 
 
 def random_action(rng):

@@ -100,6 +100,9 @@ def set_field(batch, i, index, value, mask, high):
     at, width, shift, bits, counts = _place_of(mem, index, high, kind, network, protocol, transport, end)
     if at == 0:
         return True
+    if index == _NW_PROTO:
+        # To the key an opcode beyond 255 is 0, so whoever writes one writes all 16 bits of it.
+        value, mask = value & mask & 0xFF, np.int64(0xFF00 if mask & 0xFF else 0) | mask & 0xFF
     new_upper, new_lower = _changed(mem, at, width, value << shift, (mask & bits) << shift)
     if _same(mem, at, width, new_upper, new_lower):
         return True
@@ -175,7 +178,7 @@ def _place_of(mem, index, high, kind, network, protocol, transport, end):
         if index == _NW_SRC or index == _NW_DST:
             at = network + (arp.SENDER_IP if index == _NW_SRC else arp.TARGET_IP)
         elif index == _NW_PROTO:
-            at, width, bits = network + arp.OPERATION, np.int64(2), octet
+            at, width = network + arp.OPERATION, np.int64(2)
         elif index == _ARP_SHA or index == _ARP_THA:
             at, width = network + (arp.SENDER_MAC if index == _ARP_SHA else arp.TARGET_MAC), np.int64(6)
     if at == 0 and transport > 0:
