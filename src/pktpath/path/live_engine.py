@@ -151,7 +151,9 @@ class LiveEngine:
         return min(max((after - before) / ((until - since) * self.hertz), 0.0), 1.0)
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start the workers; what is not compiled yet is compiled first."""
+        self._table.warm()
+        self._upcalls.warm()
         for thread in self._threads:
             thread.worker.control[Control.UPCALL_WAKE] = 1
             thread.start()

@@ -49,6 +49,13 @@ class Upcalls:
         self.refused = 0
         """Megaflows that found no room or were above the limit."""
 
+    def warm(self) -> None:
+        """Let the kernel that answers be compiled before the first upcall waits for it."""
+        for thread in self._threads:
+            waiting = thread.context.waiting
+            scratch = waiting._replace(answers=waiting.answers.copy(), rings=waiting.rings.copy())
+            answer(scratch, 0, 0)
+
     def handle(self, most: int) -> bool:
         """Answer up to `most` upcalls; return whether more are waiting."""
         with suppress(BlockingIOError):

@@ -78,6 +78,16 @@ class FlowTable:
         """Masks, which is subtables, now."""
         return len(self._subtables)
 
+    def warm(self) -> None:
+        """Let the writer's kernels be compiled before the first upcall waits for them."""
+        flow = self.install(0, 0, ())
+        if flow is not None:
+            self.delete(flow)
+            sweep(self.table)
+            self._slots_used = 0
+        self.find(0)
+        self.sort()
+
     def program_of(self, actions: Actions) -> int:
         """Return the number of the program of an action list, writing it if it is new.
 
