@@ -126,17 +126,15 @@ if JIT_DISABLED:
         _STAGES.append(function)
         return function
 
-    def shared_of(context: Any) -> Any:
-        """Return what stages take for a NamedTuple; valid as long as the caller runs."""
+    def _as_it_is(context: Any) -> Any:
         return context
 
-    def opened(pointer: Any) -> Any:
-        """Return the parts of what a stage was given, or one part."""
-        return pointer
-
-    def call_stage(address: int, shared: Any, a: int, b: int, c: int, d: int) -> int:
-        """Call a stage by its address."""
+    def _call_by_number(address: int, shared: Any, a: int, b: int, c: int, d: int) -> int:
         return int(_STAGES[address](shared, a, b, c, d))
+
+    shared_of: Any = _as_it_is
+    opened: Any = _as_it_is
+    call_stage: Any = _call_by_number
 
     def stage_address(function: Any, context: Any) -> int:
         """Return the address of a stage, compiled for a NamedTuple like this."""
@@ -150,7 +148,8 @@ else:
 
     def stage(function: F) -> F:
         """Compile apart, to be called through `call_stage`: (shared, a, b, c, d) -> int64, all but `shared` int64."""
-        compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+        options: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+        compiled: F = numba.njit(**options)(function)
         return compiled
 
     def _parts_of(context: Any) -> Any:
@@ -190,11 +189,11 @@ else:
 
         return types.int64(types.int64, shared, *(types.int64,) * 4), codegen
 
-    shared_of: Any = intrinsic(_shared_of)
+    shared_of = intrinsic(_shared_of)
     """Return what stages take for a NamedTuple; valid as long as the caller runs."""
-    opened: Any = intrinsic(_opened)
+    opened = intrinsic(_opened)
     """Return the parts of what a stage was given, or one part."""
-    call_stage: Any = intrinsic(_call_stage)
+    call_stage = intrinsic(_call_stage)
     """Call a stage by its address: (address, shared, a, b, c, d)."""
 
     def stage_address(function: Any, context: Any) -> int:

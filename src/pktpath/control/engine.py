@@ -16,6 +16,8 @@ from pktpath.port.live import EnginePort, LivePort
 from pktpath.switch.slow_path import SlowPath
 from pktpath.switch.views import DatapathView, FlowView
 
+__all__ = ["Closes", "Command", "Engine", "EnginePort", "Parts", "Tables"]
+
 
 class Engine(Protocol):
     """The workers with their queues, the caches and megaflows; it asks the slow path that it was made with."""

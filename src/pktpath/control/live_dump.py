@@ -28,8 +28,10 @@ class LiveDump:
             BadInput: there is no such bridge or port.
 
         """
-        if request.bridge not in self._switch.tables.bridges:
-            message = f"{request.bridge}: there is no bridge of this name; there are {', '.join(self._switch.tables.bridges)}"
+        if request.bridge not in self._switch.tables.slow.bridges:
+            message = (
+                f"{request.bridge}: there is no bridge of this name; there are {', '.join(self._switch.tables.slow.bridges)}"
+            )
             raise BadInput(message)
         if request.port is not None and request.port not in self._switch.ports:
             message = f"{request.port}: there is no port of this name; there are {', '.join(self._switch.ports)}"

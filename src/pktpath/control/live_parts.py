@@ -7,7 +7,7 @@ from typing import Any
 from pktpath.control.commands import Commands
 from pktpath.control.config_values import PortConfig, SwitchConfig
 from pktpath.control.datapath_commands import datapath_commands
-from pktpath.control.engine import Command, Parts
+from pktpath.control.engine import Command, Engine, Parts
 from pktpath.control.live_dump import LiveDump
 from pktpath.control.live_tables import LiveTables, check
 from pktpath.control.loop import Loop
@@ -123,6 +123,10 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
     }
 
 
+def _most(words: int | None) -> int:
+    return _MANY_WORDS if words is None else words
+
+
 def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
     """Serve commands on a socket, in the loop."""
     registry = Commands()
@@ -133,10 +137,14 @@ def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
     return server
 
 
+def _engine(config: SwitchConfig, tables: Any) -> Engine:
+    return _Engine(config, tables)
+
+
 PARTS = Parts(
     check=check,
     tables=lambda _config: LiveTables(),
-    engine=lambda config, tables: _Engine(config, tables),  # type: ignore[arg-type, return-value]
+    engine=_engine,
     open_port=open_port,
     server=serve,
     commands=commands,

@@ -9,52 +9,61 @@ from pktpath.control.flow_actions import actions_text
 from pktpath.control.flow_text import parse_flow, rule_text
 from pktpath.control.group_text import group_text, meters_text, parse_group, parse_meter
 from pktpath.errors import BadInput
-from pktpath.switch.bridge import Bridge
 from pktpath.switch.mirror import Mirror
 from pktpath.switch.rules import Command, Rule
+from pktpath.switch.slow_path import Translation
 from pktpath.switch.xlate import Slow
 
 MeterBands = Callable[[int, Sequence[tuple[int, int]], bool], None]
 """Sets the bands of a datapath's meter: number, (rate, burst) of each, whether these are packets."""
 
 
-class LiveTables(Slow):
-    """See `control.engine.Tables`, which it is."""
+class LiveTables:
+    """See `control.engine.Tables`, which it is: the slow path, and the words in which it is changed."""
 
     def __init__(self) -> None:
         """Begin without bridges."""
-        super().__init__(time.monotonic)
+        self.slow = Slow(time.monotonic)
         self.set_bands: MeterBands = lambda _number, _bands, _packets: None
         """The engine's; meters reach it whenever one changes."""
         self._meters: dict[int, tuple[str, Any]] = {}
 
-    def add_bridge(self, bridge: Any, *, fail_mode: str = "secure") -> Bridge:
+    @property
+    def version(self) -> int:
+        """Grows with every change that may make a translation wrong."""
+        return self.slow.version
+
+    def translate(self, key: int, *, packets: int = 1, learn: bool = True) -> Translation:
+        """Translate one packet."""
+        return self.slow.translate(key, packets=packets, learn=learn)
+
+    def credit(self, translation: Translation, packets: int, size: int, used: float) -> None:
+        """Add what a megaflow forwarded to the rules that made it."""
+        self.slow.credit(translation, packets, size, used)
+
+    def add_bridge(self, bridge: BridgeConfig) -> None:
         """Make a bridge with empty tables; the daemon itself adds the flow of a standalone one."""
-        if isinstance(bridge, str):
-            return super().add_bridge(bridge, fail_mode=fail_mode)
-        made = super().add_bridge(bridge.name, fail_mode="secure")
+        self.slow.add_bridge(bridge.name, fail_mode="secure")
         self.change_bridge(bridge)
-        return made
 
     def change_bridge(self, bridge: BridgeConfig) -> None:
         """Take over ageing and size of the table of addresses."""
-        macs = self.bridges[bridge.name].macs
+        macs = self.slow.bridges[bridge.name].macs
         macs.ageing, macs.limit = bridge.mac_aging, bridge.mac_table_size
 
-    def remove_bridge(self, name: str) -> Bridge:
+    def remove_bridge(self, name: str) -> None:
         """Forget a bridge and its meters."""
-        gone = super().remove_bridge(name)
+        self.slow.remove_bridge(name)
         self._send_meters()
-        return gone
 
     def add_port(self, bridge: str, number: int, openflow: int, port: PortConfig) -> None:
         """Make a port known to its bridge."""
         mode = "native-untagged" if port.tag is not None and port.trunks else None
-        self.bridges[bridge].add_port(port.name, number, openflow, tag=port.tag, trunks=port.trunks, vlan_mode=mode)
+        self.slow.bridges[bridge].add_port(port.name, number, openflow, tag=port.tag, trunks=port.trunks, vlan_mode=mode)
 
     def remove_port(self, bridge: str, number: int) -> None:
         """Forget a port and the addresses learned there."""
-        there = self.bridges[bridge]
+        there = self.slow.bridges[bridge]
         for port in list(there.ports.values()):
             if port.number == number:
                 there.remove_port(port.name)
@@ -66,7 +75,7 @@ class LiveTables(Slow):
             BadInput: a mirror asks for what is not there.
 
         """
-        there = self.bridges[bridge]
+        there = self.slow.bridges[bridge]
         numbers = there.numbers()
         made = []
         for mirror in mirrors:
@@ -78,11 +87,11 @@ class LiveTables(Slow):
                 destinations = frozenset(numbers[name] for name in mirror.select_dst if name in numbers)
                 made.append(Mirror(mirror.name, numbers[mirror.output_port], mirror.select_all, sources, destinations))
         there.mirrors[:] = made
-        self.changed()
+        self.slow.changed()
 
     def add(self, bridge: str, kind: str, text: str) -> None:
         """Add an entry, or replace the one of the same identity."""
-        there = self.bridges[bridge]
+        there = self.slow.bridges[bridge]
         if kind == "flows":
             there.flow_mod(parse_flow(text, there.numbers()))
         elif kind == "groups":
@@ -94,7 +103,7 @@ class LiveTables(Slow):
 
     def remove(self, bridge: str, kind: str, text: str) -> None:
         """Remove the entry of the same identity, if it is there."""
-        there = self.bridges[bridge]
+        there = self.slow.bridges[bridge]
         if kind == "flows":
             mod = parse_flow(text, there.numbers())
             there.flow_mod(mod._replace(command=Command.DELETE_STRICT, actions=None, cookie_mask=0))
@@ -106,7 +115,7 @@ class LiveTables(Slow):
 
     def dump(self, bridge: str, kind: str) -> list[str]:
         """Return all entries as texts that `add` reads."""
-        there = self.bridges[bridge]
+        there = self.slow.bridges[bridge]
         if kind == "flows":
             return [_entry(rule) for rule in there.flows()]
         if kind == "groups":
@@ -116,7 +125,7 @@ class LiveTables(Slow):
 
     def age(self, now: float) -> None:
         """Forget learned addresses and flows whose time is over."""
-        self.expire(now)
+        self.slow.expire(now)
 
     def meters_changed(self) -> None:
         """Carry meters to the datapath, whose numbers all bridges share, and let megaflows be made anew.
@@ -126,11 +135,11 @@ class LiveTables(Slow):
 
         """
         self._send_meters()
-        self.changed()
+        self.slow.changed()
 
     def _send_meters(self) -> None:
         wanted: dict[int, tuple[str, Any]] = {}
-        for bridge in self.bridges.values():
+        for bridge in self.slow.bridges.values():
             for meter in bridge.meters:
                 other = wanted.setdefault(meter.config.number, (bridge.name, meter.config))
                 if other[0] != bridge.name:

@@ -18,7 +18,8 @@ from pktpath.switch.flow_key import extract_key
 from pktpath.switch.flow_table import NO_PORT
 from pktpath.switch.megaflow import hash_key, megaflow_lookup
 from pktpath.switch.meter import meter_pass
-from pktpath.switch.rewrite import clone_frame, set_field
+from pktpath.switch.rewrite import set_field
+from pktpath.switch.rewrite_head import clone_frame
 from pktpath.switch.rewrite_vlan import pop_vlan, push_vlan
 
 WAITS = -1

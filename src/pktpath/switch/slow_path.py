@@ -20,8 +20,10 @@ class Translation(NamedTuple):
 class SlowPath(Protocol):
     """The tables of all bridges."""
 
-    version: int
-    """Grows with every change that may make a translation wrong (flows, groups, ports, learned addresses)."""
+    @property
+    def version(self) -> int:
+        """Grows with every change that may make a translation wrong (flows, groups, ports, learned addresses)."""
+        ...
 
     def translate(self, key: int, *, packets: int = 1, learn: bool = True) -> Translation:
         """Translate one packet; `learn=False` changes nothing (revalidation, tracing)."""
