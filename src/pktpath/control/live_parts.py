@@ -73,6 +73,8 @@ def _settings(config: SwitchConfig) -> EngineSettings:
         emc_insert_inv_prob=config.emc_insert_inv_prob if config.emc else 0,
         flow_limit=config.flow_limit,
         max_idle_ms=config.max_idle_ms,
+        upcall_queue=config.upcall_queue,
+        controller_rate=config.controller_rate,
     )
 
 

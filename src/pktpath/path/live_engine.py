@@ -53,6 +53,10 @@ class EngineSettings(NamedTuple):
     """0 switches the exact-match cache off."""
     flow_limit: int = 200_000
     max_idle_ms: int = 10_000
+    upcall_queue: int = 4096
+    """Frames of each worker that may wait for the slow path, rounded up to a power of two."""
+    controller_rate: int = 1000
+    """Copies a second to the controller of each worker, 0 for any number."""
     header_chunks: int = 8192
     normal_chunks: int = 16384
     large_chunks: int = 640
@@ -81,7 +85,7 @@ class LiveEngine:
         self._upcalls = Upcalls(slow_path, self._table, self._threads)
         for number, core in enumerate(cores):
             pool = self.memory.pool(header=settings.header_chunks, normal=settings.normal_chunks, large=settings.large_chunks)
-            context = make_context(number, pool, self.datapath, self.queues)
+            context = make_context(number, pool, self.datapath, self.queues, upcall_queue=settings.upcall_queue)
             context.worker.settings[Setting.UPCALL_EVENT] = self._upcalls.event
             self.pools.append(pool)
             self._threads.append(LiveThread(context, core=core, poll=settings.poll))
@@ -104,6 +108,7 @@ class LiveEngine:
             words[Setting.WEIGHT] = settings.weight
             words[Setting.SLEEP_MAX_NS] = settings.sleep_max_us * 1000
             words[Setting.DELAY_NS] = settings.delay_us * 1000
+            words[Setting.CONTROLLER_RATE] = settings.controller_rate
             inverse = settings.emc_insert_inv_prob
             thread.context.emc.chance[1] = 0 if inverse == 0 else ((1 << 32) - 1) // inverse + 1
 

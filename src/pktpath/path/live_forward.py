@@ -8,7 +8,7 @@ import numpy as np
 from pktpath.batch import FRAMES, release
 from pktpath.jit import call_stage, inlined, opened, stage
 from pktpath.path.live_transmit import output, send_lists
-from pktpath.path.live_types import Stages, Tally, batch_at
+from pktpath.path.live_types import Setting, Stages, Tally, batch_at
 from pktpath.path.live_upcall import ask
 from pktpath.switch.actions import Operation
 from pktpath.switch.datapath import Count
@@ -32,8 +32,7 @@ _SET, _SET_HIGH, _METER, _CONTROLLER = (
 _SEEN, _SEEN_BYTES, _COPIED = int(Count.SEEN), int(Count.SEEN_BYTES), int(Count.COPIED)
 _DROP_ACTION, _DROP_METER, _DROP_MEMORY = int(Count.DROP_ACTION), int(Count.DROP_METER), int(Count.DROP_MEMORY)
 _TO_CONTROLLER, _NOT_TO_CONTROLLER = int(Count.CONTROLLER), int(Count.CONTROLLER_DROPPED)
-_CONTROLLER_RATE, _CONTROLLER_BURST, _SECOND = 1000, 250, 1_000_000_000
-"""Copies a second for the controller and most at once (controller_rate_limit and controller_burst_limit of Open vSwitch)."""
+_CONTROLLER_RATE, _SECOND = int(Setting.CONTROLLER_RATE), 1_000_000_000
 _PACKETS, _EMC_HITS, _MEGAFLOW_HITS = int(Tally.PACKETS), int(Tally.EMC_HITS), int(Tally.MEGAFLOW_HITS)
 _RUN = int(Stages.RUN)
 _LOOKUPS, _MISSED = int(Tally.SUBTABLE_LOOKUPS), int(Tally.MISSED_SUBTABLES)
@@ -46,6 +45,8 @@ def classify(shared, which, now, _c, _d):
     worker, emc, table, waiting = opened(parts.worker), opened(parts.emc), opened(parts.megaflows), opened(parts.waiting)
     batch = batch_at(parts, which)
     count = batch.used[FRAMES]
+    if count == 0:
+        return np.int64(0)
     statistics = table.statistics[worker.number]
     keys = worker.keys
     short_on = emc.chance[1] > 0
@@ -78,24 +79,43 @@ def classify(shared, which, now, _c, _d):
     worker.tally[_PACKETS] += count
     worker.tally[_EMC_HITS] += emc_hits
     worker.tally[_MEGAFLOW_HITS] += hits
-    for i in range(count):
-        frame = batch.frames[np.uint64(i)]
-        port = np.uint64(frame.in_port)
-        size = np.int64(frame.frame_len)
-        worker.counts[port, _SEEN] += 1
-        worker.counts[port, _SEEN_BYTES] += size
-        flow = worker.flow[i]
-        if flow < 0:
-            worker.todo[i] = WAITS
-            ask(worker, waiting, batch, i, i)
-            continue
-        used = statistics[np.uint64(flow)]
-        used.packets += 1
-        used.octets += size
-        used.used = now
-        used.tcp_flags |= np.int64(keys[i, 4] >> np.uint64(16) & np.uint64(0xFFFF))
-        worker.todo[i] = table.flows[np.uint64(flow)].program
+    _account(worker, waiting, table, statistics, batch, now)
     return np.int64(0)
+
+
+@inlined
+def _account(worker, waiting, table, statistics, batch, now):
+    """Count frames for their megaflows, whose runs are counted at once, note programs, and let the others wait."""
+    count = batch.used[FRAMES]
+    size = np.int64(0)
+    i = np.int64(0)
+    while i < count:
+        flow = worker.flow[np.uint64(i)]
+        if flow < 0:
+            worker.todo[np.uint64(i)] = WAITS
+            size += batch.frames[np.uint64(i)].frame_len
+            ask(worker, waiting, batch, i, i)
+            i += 1
+            continue
+        program = np.int64(table.flows[np.uint64(flow)].program)
+        first = i
+        octets = np.int64(0)
+        flags = np.uint64(0)
+        while i < count and worker.flow[np.uint64(i)] == flow:
+            octets += batch.frames[np.uint64(i)].frame_len
+            flags |= worker.keys[np.uint64(i), 4]
+            worker.todo[np.uint64(i)] = program
+            i += 1
+        size += octets
+        used = statistics[np.uint64(flow)]
+        used.packets += i - first
+        used.octets += octets
+        used.used = now
+        used.tcp_flags |= np.int64(flags >> np.uint64(16) & np.uint64(0xFFFF))
+    # Frames of one batch came from one queue, so from one port.
+    port = np.uint64(batch.frames[0].in_port)
+    worker.counts[port, _SEEN] += count
+    worker.counts[port, _SEEN_BYTES] += size
 
 
 @stage
@@ -121,10 +141,12 @@ def forward(shared, which, now, _c, _d):
 
 
 @inlined
-def _may_disturb(controller, now):
-    """Whether the rate limit lets one more copy go to the controller."""
+def _may_disturb(controller, rate, now):
+    """Whether the rate limit lets one more copy go to the controller: a quarter of a second's worth at once, as in OVS."""
+    if rate == 0:
+        return True
     elapsed = min(now - controller[1], _SECOND)
-    controller[0] = min(controller[0] + elapsed * _CONTROLLER_RATE, _CONTROLLER_BURST * _SECOND)
+    controller[0] = min(controller[0] + elapsed * rate, max(rate // 4, 1) * _SECOND)
     controller[1] = now
     if controller[0] < _SECOND:
         return False
@@ -163,7 +185,9 @@ def run_program(shared, frame, number, which, now):
                 return np.int64(0)
             continue
         if operation == _CONTROLLER:
-            counts[_TO_CONTROLLER if _may_disturb(worker.controller, now) else _NOT_TO_CONTROLLER] += 1
+            counts[
+                _TO_CONTROLLER if _may_disturb(worker.controller, worker.settings[_CONTROLLER_RATE], now) else _NOT_TO_CONTROLLER
+            ] += 1
             continue
         if listed:
             # What is on a list stays as it is: the writes that follow are a copy's.

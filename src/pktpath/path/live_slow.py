@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pktpath.path.live_thread import LiveThread
-from pktpath.path.live_types import WAITING, Control, Ring
+from pktpath.path.live_types import Control, Ring
 from pktpath.path.live_upcall import answer
 from pktpath.switch.flow_table import FlowTable
 from pktpath.switch.slow_path import SlowPath, Translation
@@ -75,7 +75,7 @@ class Upcalls:
         count = min(_waiting(thread), most)
         read = int(waiting.rings[Ring.READ])
         for nth in range(read, read + count):
-            place = int(waiting.asked[nth & (WAITING - 1)])
+            place = int(waiting.asked[nth & (len(waiting.asked) - 1)])
             key = self._table.key_in(waiting.keys, place)
             flow = self._table.find_row(waiting.keys, place)
             number = int(self._table.table.flows[flow].program) if flow >= 0 else self._translate(key, thread.core)

@@ -19,8 +19,6 @@ from pktpath.switch.fields import KEY_WORDS
 from pktpath.switch.flow_table import Programs
 from pktpath.switch.megaflow import Megaflows
 
-WAITING = 1024
-"""Upcalls that a worker may have on their way."""
 LIST = 512
 """Outputs that a port may have of one batch before they are sent."""
 _ROOM = 2 * MAX_BURST
@@ -88,15 +86,15 @@ class Waiting(NamedTuple):
     """Frames that wait for the slow path, one to a place."""
 
     held: Batch
-    """(WAITING,) linear frames."""
+    """(places,) linear frames."""
     keys: NDArray[np.uint64]
-    """(WAITING, KEY_WORDS)"""
+    """(places, KEY_WORDS)"""
     free: NDArray[np.int64]
-    """(WAITING + 1,) a stack of free places; the last element says how many there are."""
+    """(places + 1,) a stack of free places; the last element says how many there are."""
     asked: NDArray[np.int64]
-    """(WAITING,) ring of places."""
+    """(places,) ring of places; a power of two."""
     answers: NDArray[np.int64]
-    """(WAITING, 2) ring of places and programs."""
+    """(places, 2) ring of places and programs."""
     rings: NDArray[np.int64]
     """(4,) `Ring` indices."""
 
@@ -210,6 +208,8 @@ class Setting(IntEnum):
     """Longest sleep of a poll-mode worker without load, 0 for none (pmd-sleep-max)."""
     DELAY_NS = 5
     """How long an interrupt-mode worker waits after the first frame for more (rx-usecs)."""
+    CONTROLLER_RATE = 6
+    """Copies a second that may go to the controller, 0 for any number."""
 
 
 def make_context(
@@ -220,13 +220,15 @@ def make_context(
     *,
     emc_insert_inv_prob: int = DEFAULT_INSERT_INV_PROB,
     weight: int = 64,
+    upcall_queue: int = 4096,
 ) -> Context:
-    """Return an idle worker without queues whose frames lie in `pool`."""
+    """Return an idle worker without queues whose frames lie in `pool`; `upcall_queue` of them may wait for the slow path."""
+    places = 1 << (upcall_queue - 1).bit_length()
     frames = _ROOM + _HELD_SEGMENTS
     control = np.zeros(8, np.int64)
     control[Control.ITERATIONS] = -1
     settings = np.zeros(8, np.int64)
-    settings[: len(Setting)] = (-1, -1, -1, weight, 0, 0)
+    settings[: len(Setting)] = (-1, -1, -1, weight, 0, 0, 0)
     worker = Worker(
         number=number,
         keys=np.zeros((frames, KEY_WORDS), np.uint64),
@@ -252,11 +254,11 @@ def make_context(
         rules=RULES[DEFAULT_RULES],
     )
     waiting = Waiting(
-        held=make_batch(pool, WAITING, 1),
-        keys=np.zeros((WAITING, KEY_WORDS), np.uint64),
-        free=np.append(np.arange(WAITING - 1, -1, -1, dtype=np.int64), WAITING),
-        asked=np.zeros(WAITING, np.int64),
-        answers=np.zeros((WAITING, 2), np.int64),
+        held=make_batch(pool, places, 1),
+        keys=np.zeros((places, KEY_WORDS), np.uint64),
+        free=np.append(np.arange(places - 1, -1, -1, dtype=np.int64), places),
+        asked=np.zeros(places, np.int64),
+        answers=np.zeros((places, 2), np.int64),
         rings=np.zeros(4, np.int64),
     )
     return Context(

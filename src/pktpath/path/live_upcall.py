@@ -8,7 +8,7 @@ import numpy as np
 
 from pktpath.batch import FRAGS, FRAMES, copy_descriptor
 from pktpath.jit import inlined, kernel
-from pktpath.path.live_types import WAITING, Control, Ring, Setting, Tally
+from pktpath.path.live_types import Control, Ring, Setting, Tally
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_get
 from pktpath.port import libc
 from pktpath.switch.datapath import Count
@@ -26,17 +26,17 @@ def ask(worker, waiting, batch, i, k):
     """Let frame `i`, whose whole key is row `k`, wait for the slow path; one that finds no place is lost and counted."""
     frame = batch.frames[i]
     port = np.uint64(frame.in_port)
-    left = waiting.free[WAITING]
+    left = waiting.free[len(waiting.asked)]
     if left == 0 or not _hold(waiting.held, batch, i, waiting.free[left - 1]):
         worker.counts[port, _DROP_LOST] += 1
         worker.tally[_LOST] += 1
         return
-    waiting.free[WAITING] = left - 1
+    waiting.free[len(waiting.asked)] = left - 1
     place = waiting.free[left - 1]
     for word in range(KEY_WORDS):
         waiting.keys[place, word] = worker.keys[k, word]
     asked = waiting.rings[_ASKED]
-    waiting.asked[asked & (WAITING - 1)] = place
+    waiting.asked[asked & (len(waiting.asked) - 1)] = place
     waiting.rings[_ASKED] = asked + 1
     worker.counts[port, _UPCALLS] += 1
     worker.tally[_TALLY_UPCALLS] += 1
@@ -88,13 +88,13 @@ def take_answers(worker, waiting, batch, budget):
     taken = waiting.rings[_TAKEN]
     count = min(waiting.rings[_ANSWERED] - taken, budget)
     for i in range(count):
-        place = waiting.answers[(taken + i) & (WAITING - 1), 0]
-        worker.todo[i] = waiting.answers[(taken + i) & (WAITING - 1), 1]
+        place = waiting.answers[(taken + i) & (len(waiting.asked) - 1), 0]
+        worker.todo[i] = waiting.answers[(taken + i) & (len(waiting.asked) - 1), 1]
         copy_descriptor(waiting.held, place, batch, i)
         batch.frames[i].frag_first = 0
-        free = waiting.free[WAITING]
+        free = waiting.free[len(waiting.asked)]
         waiting.free[free] = place
-        waiting.free[WAITING] = free + 1
+        waiting.free[len(waiting.asked)] = free + 1
     waiting.rings[_TAKEN] = taken + count
     batch.used[FRAMES] = count
     batch.used[FRAGS] = 0
@@ -105,6 +105,6 @@ def take_answers(worker, waiting, batch, budget):
 def answer(waiting, place, program):
     """Answer one upcall: the slow path's half."""
     answered = waiting.rings[_ANSWERED]
-    waiting.answers[answered & (WAITING - 1), 0] = place
-    waiting.answers[answered & (WAITING - 1), 1] = program
+    waiting.answers[answered & (len(waiting.asked) - 1), 0] = place
+    waiting.answers[answered & (len(waiting.asked) - 1), 1] = program
     waiting.rings[_ANSWERED] = answered + 1
