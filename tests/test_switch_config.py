@@ -117,8 +117,11 @@ WRONG = [
         "s.toml:2: bridge.br0.local.address[0]: must be an IPv4 or IPv6 address with",
     ),
     (BRIDGE + "local = {mac = '01:00:00:00:00:01'}\n", "s.toml:2: bridge.br0.local.mac: must be the address of one station"),
-    (BRIDGE + "[bridge.br0.mirror.m]\nselect_all = true\n", "s.toml:2: bridge.br0.mirror.m: needs output_port or output_vlan"),
-    (BRIDGE + "[bridge.br0.mirror.m]\noutput_vlan = 5\n", "s.toml:2: bridge.br0.mirror.m: selects nothing"),
+    (BRIDGE + "[bridge.br0.mirror.m]\nselect_all = true\n", "s.toml:2: bridge.br0.mirror.m: needs an output_port"),
+    (
+        BRIDGE + "[bridge.br0.mirror.m]\noutput_port = 'p1'\n" + PORT + "type = 'packet'\n",
+        "s.toml:2: bridge.br0.mirror.m: selects nothing",
+    ),
     (
         BRIDGE + PORT + "type='memory'\n[bridge.br0.mirror.m]\nselect_src = ['p2']\noutput_port = 'p1'\n",
         's.toml:5: bridge.br0.mirror.m.select_src[0]: the bridge has no port "p2"; nearest: p1',
@@ -131,8 +134,8 @@ WRONG = [
     (BRIDGE + PORT + "type = 'tap'\nqueues = 65\n", "s.toml:4: bridge.br0.port.p1.queues: must be a whole number from 1 to 64"),
     (BRIDGE + PORT + "type = 'tap'\nmode = 'auto'\n", "s.toml:4: bridge.br0.port.p1.mode: is nothing for a port of type tap"),
     (
-        BRIDGE + PORT + "type = 'xdp'\nmode = 'vnet'\n",
-        's.toml:4: bridge.br0.port.p1.mode: must be auto or native or generic, not "vnet"',
+        BRIDGE + PORT + "type = 'xdp'\nmode = 'ring'\n",
+        's.toml:4: bridge.br0.port.p1.mode: must be auto or native or generic, not "ring"',
     ),
     (BRIDGE + PORT + "type = 'pcap'\n", "s.toml:2: bridge.br0.port.p1: needs rx_file, tx_file or both"),
     (BRIDGE + PORT + "type = 'pcap'\ntx_file = 'a'\nloop = true\n", "s.toml:5: bridge.br0.port.p1.loop: needs rx_file"),
@@ -200,7 +203,7 @@ def test_words_of_a_command_line_that_are_wrong(words, says):
 
 
 def test_a_port_of_words_is_one_of_a_table_and_back():
-    words = ["type=packet", "interface=1", "queues=2", "features=gro:off,tso:on", "trunks=1,2", "mtu=1400", "mode=vnet"]
+    words = ["type=packet", "interface=1", "queues=2", "features=gro:off,tso:on", "trunks=1,2", "mtu=1400", "mode=ring"]
     port = port_from_words("br0", "p1", words)
     assert (port.interface, port.queues, port.features) == ("1", 2, (("gro", False), ("tso", True)))
     assert port_from_table("br0", "p1", port_to_table(port)) == port

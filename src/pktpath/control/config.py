@@ -266,10 +266,10 @@ class _Reader:
         output = values.get("output_port")
         if output is not None and output not in ports:
             self.bad((*place, "output_port"), self._no_port(output, ports))
-        if (output is None) == ("output_vlan" not in values):
-            self.bad(place, "needs output_port or output_vlan, and not both")
-        if not any(values.get(key) for key in ("select_all", "select_src", "select_dst", "select_vlan")):
-            self.bad(place, "selects nothing: select_all, select_src, select_dst or select_vlan")
+        if output is None:
+            self.bad(place, "needs an output_port")
+        if not any(values.get(key) for key in ("select_all", "select_src", "select_dst")):
+            self.bad(place, "selects nothing: select_all, select_src or select_dst")
         return MirrorConfig(name=str(place[-1]), where=self.where(place), **values)
 
     def _no_port(self, name: str, ports: set[str]) -> str:

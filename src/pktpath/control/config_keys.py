@@ -16,7 +16,7 @@ MOST_QUEUES = 64
 MOST_INTERFACE = 15
 """IFNAMSIZ - 1."""
 PORT_TYPES = ("packet", "tap", "xdp", "pcap", "memory")
-MODES = {"packet": ("auto", "vnet", "ring"), "xdp": ("auto", "native", "generic")}
+MODES = {"packet": ("auto", "ring", "mmsg"), "xdp": ("auto", "native", "generic")}
 """What `mode` may be for the types of ports that have it."""
 KERNEL = ("packet", "xdp")
 """Types that stand on an interface which is there without us."""
@@ -216,10 +216,7 @@ MIRROR = {
     "select_all": Key(boolean, "false", "every frame of the bridge"),
     "select_src": Key(list_of(name), "none", "frames that come in by these ports"),
     "select_dst": Key(list_of(name), "none", "frames that go out by these ports"),
-    "select_vlan": Key(list_of(whole(0, 4095)), "all", "only of these VLANs"),
     "output_port": Key(name, "none", "port that the copies go to; it carries nothing else"),
-    "output_vlan": Key(whole(1, 4095), "none", "or the VLAN that they are flooded in"),
-    "snaplen": Key(whole(14, 65535), "whole", "bytes of a copy"),
 }
 """Keys of [bridge.NAME.mirror.NAME]."""
 PORT = {
@@ -227,7 +224,7 @@ PORT = {
     "interface": Key(name, "the port's name", "the kernel's interface", ("packet", "tap", "xdp")),
     "openflow": Key(whole(1, 0xFEFF), "the first free", "number of the port in flows"),
     "queues": Key(whole(1, MOST_QUEUES), "1", "receive queues", ("packet", "tap", "xdp", "memory")),
-    "mode": Key(text, "auto", "packet: vnet or ring; xdp: native or generic; auto takes what carries more", tuple(MODES)),
+    "mode": Key(text, "auto", "packet: ring or mmsg; xdp: native or generic; auto takes what carries more", tuple(MODES)),
     "netns": Key(text, "the daemon's", "network namespace (`ip netns`) of the interface", ("packet", "tap", "xdp")),
     "mtu": Key(whole(68, 65535), "as it is", "MTU of the interface while the switch runs", ("packet", "tap", "xdp")),
     "tag": Key(whole(0, 4095), "none", "an access port of this VLAN"),

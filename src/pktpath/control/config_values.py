@@ -62,10 +62,7 @@ class MirrorConfig:
     select_all: bool = False
     select_src: tuple[str, ...] = ()
     select_dst: tuple[str, ...] = ()
-    select_vlan: tuple[int, ...] = ()
     output_port: str | None = None
-    output_vlan: int | None = None
-    snaplen: int | None = None
     where: str = field(default="", compare=False)
 
 
