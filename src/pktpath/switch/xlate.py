@@ -16,7 +16,7 @@ from pktpath.switch.fields import FIELDS, FRAG_ANY, FRAG_LATER, VLAN_PRESENT, ma
 from pktpath.switch.normal import normal
 from pktpath.switch.openflow_fields import ETH_IP, ETH_IPV6, ICMP, ICMPV6
 from pktpath.switch.slow_path import Translation
-from pktpath.switch.walk import Bucket, Hit, Step, TooMuch, Walk
+from pktpath.switch.walk import Bucket, Final, Hit, Step, TooMuch, Walk
 
 MAX_DEPTH = 64
 """Tables inside of tables."""
@@ -98,8 +98,11 @@ class Slow:
                 _lookup(walk, 0, walk.in_port)
         except TooMuch as much:
             if trace is not None:
+                trace.append(Step(0, Final(walk.key, tuple(walk.tags))))
                 trace.append(Step(0, f"Translation failed ({much}), packet is dropped."))
             return Translation(_finish(walk.looked, key), (), tuple(walk.credits))
+        if trace is not None:
+            trace.append(Step(0, Final(walk.key, tuple(walk.tags))))
         return Translation(_finish(walk.looked, key), tuple(walk.actions), tuple(walk.credits))
 
     def credit(self, translation: Translation, packets: int, size: int, used: float) -> None:
