@@ -51,7 +51,7 @@ def bridge_commands(
         ("fdb/show", "bridge", 1, 1, own.fdb_show),
         ("fdb/flush", "[bridge]", 0, 1, own.fdb_flush),
         ("fdb/stats-show", "bridge", 1, 1, own.fdb_stats_show),
-        ("ofproto/list", "", 0, 0, own.list),
+        ("ofproto/list", "", 0, 0, own.names),
         ("ofproto/trace", "bridge flow", 1, None, own.trace),
         ("coverage/show", "", 0, 0, lambda _words: coverage_show(coverage.events())),
         ("memory/show", "", 0, 0, own.memory_show),
@@ -94,7 +94,7 @@ class _Bridges(NamedTuple):
         counts = FdbStatistics(len(macs), macs.limit, 0, macs.learned, macs.expired, macs.evicted, macs.moved)
         return fdb_stats_show(bridge.name, counts)
 
-    def list(self, _words: list[str]) -> str:
+    def names(self, _words: list[str]) -> str:
         return "".join(f"{name}\n" for name in self.slow.bridges)
 
     def trace(self, words: list[str]) -> str:

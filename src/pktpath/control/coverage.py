@@ -49,8 +49,8 @@ class Coverage:
     def events(self) -> list[Event]:
         """Return all events with their rates, those that happened most often first."""
         now, there = self._now(), self._read()
-        rates = [self._rates(there, now, window) for window in (_STEP, _MINUTE, _HOUR)]
-        found = [Event(name, *(rate[name] for rate in rates), total) for name, total in there.items()]
+        second, minute, hour = (self._rates(there, now, window) for window in (_STEP, _MINUTE, _HOUR))
+        found = [Event(name, second[name], minute[name], hour[name], total) for name, total in there.items()]
         return sorted(found, key=lambda event: (-event.total, event.name))
 
     def _rates(self, there: Mapping[str, int], now: float, window: float) -> dict[str, float]:

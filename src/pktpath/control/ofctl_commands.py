@@ -3,8 +3,7 @@
 Replies are what ovs-ofctl 3.1 prints, numbers of requests included. A change is made whole or not at all.
 """
 
-import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,34 +11,18 @@ from pktpath.control import ofctl_text
 from pktpath.control.bridge_commands import find_bridge
 from pktpath.control.commands import Commands
 from pktpath.control.flow_text import dump_flows, parse_flow, parse_flows
-from pktpath.control.flow_values import number, port
-from pktpath.control.group_text import (
-    group_stats_text,
-    group_text,
-    meter_stats_text,
-    meters_text,
-    parse_group,
-    parse_meter,
-    parse_meter_number,
-)
+from pktpath.control.flow_values import port
+from pktpath.control.ofctl_groups import Verb, group_verbs
 from pktpath.errors import BadInput
 from pktpath.switch.bridge import Bridge, BridgePort
-from pktpath.switch.groups import Group, GroupMod
-from pktpath.switch.meters import Meter
-from pktpath.switch.openflow import Group as ToGroup
-from pktpath.switch.openflow import Meter as ToMeter
-from pktpath.switch.openflow import OfAction
 from pktpath.switch.rules import Command, FlowMod, Rule
 from pktpath.switch.tables import Tables
 from pktpath.switch.views import DatapathView
 from pktpath.switch.xlate import Slow
 
-_GROUP_COMMANDS = ("add", "modify", "add_or_mod", "delete")
 _PORT_ACTIONS = ("flood", "no-flood")
 _XID, _XID_ASKED = 4, 8
 """Of a request for flows: ovs-ofctl asks for the names of ports first where there are words to understand."""
-
-Handler = Callable[[Bridge, list[str]], str | None]
 
 
 def ofctl_commands(
@@ -62,52 +45,44 @@ def ofctl_commands(
     """
     own = _Ofctl(view, fresh or _nothing)
     saved = save or _nothing
-    for verb, usage, least, most, handler, changes in (
-        ("show", "bridge", 0, 0, own.show, False),
-        ("dump-tables", "bridge", 0, 0, own.dump_tables, False),
-        ("dump-aggregate", "bridge [flow]", 0, 1, own.dump_aggregate, False),
-        ("dump-flows", "bridge [flow]", 0, 1, own.dump_flows, False),
-        ("add-flow", "bridge flow", 1, 1, own.add_flow, True),
-        ("add-flows", "bridge flows [name]", 1, 2, own.add_flows, True),
-        ("mod-flows", "[--strict] bridge flow", 1, 2, own.mod_flows, True),
-        ("del-flows", "[--strict] bridge [flow]", 0, 2, own.del_flows, True),
-        ("replace-flows", "bridge flows [name]", 1, 2, own.replace_flows, True),
-        ("dump-ports", "bridge [port]", 0, 1, own.dump_ports, False),
-        ("dump-ports-desc", "bridge [port]", 0, 1, own.dump_ports_desc, False),
-        ("mod-port", "bridge port action", 2, 2, own.mod_port, True),
-        ("add-group", "bridge group", 1, 1, own.add_group, True),
-        ("add-groups", "bridge groups [name]", 1, 2, own.add_groups, True),
-        ("mod-group", "bridge group", 1, 1, own.mod_group, True),
-        ("del-groups", "bridge [group]", 0, 1, own.del_groups, True),
-        ("dump-groups", "bridge [group]", 0, 1, own.dump_groups, False),
-        ("dump-group-stats", "bridge [group]", 0, 1, own.dump_group_stats, False),
-        ("add-meter", "bridge meter", 1, 1, own.add_meter, True),
-        ("mod-meter", "bridge meter", 1, 1, own.mod_meter, True),
-        ("del-meters", "bridge [meter]", 0, 1, own.del_meters, True),
-        ("dump-meters", "bridge [meter]", 0, 1, own.dump_meters, False),
-        ("meter-stats", "bridge [meter]", 0, 1, own.meter_stats, False),
-    ):
-        commands.register(f"ofctl/{verb}", usage, least + 1, most + 1, _run(slow, verb, handler, saved if changes else _nothing))
+    verbs = [
+        Verb("show", "bridge", 0, 0, own.show, False),
+        Verb("dump-tables", "bridge", 0, 0, own.dump_tables, False),
+        Verb("dump-aggregate", "bridge [flow]", 0, 1, own.dump_aggregate, False),
+        Verb("dump-flows", "bridge [flow]", 0, 1, own.dump_flows, False),
+        Verb("add-flow", "bridge flow", 1, 1, own.add_flow, True),
+        Verb("add-flows", "bridge flows [name]", 1, 2, own.add_flows, True),
+        Verb("mod-flows", "[--strict] bridge flow", 1, 2, own.mod_flows, True),
+        Verb("del-flows", "[--strict] bridge [flow]", 0, 2, own.del_flows, True),
+        Verb("replace-flows", "bridge flows [name]", 1, 2, own.replace_flows, True),
+        Verb("dump-ports", "bridge [port]", 0, 1, own.dump_ports, False),
+        Verb("dump-ports-desc", "bridge [port]", 0, 1, own.dump_ports_desc, False),
+        Verb("mod-port", "bridge port action", 2, 2, own.mod_port, True),
+        *group_verbs(own.fresh),
+    ]
+    for verb in verbs:
+        run = _run(slow, verb, saved if verb.changes else _nothing)
+        commands.register(f"ofctl/{verb.name}", verb.usage, verb.least + 1, verb.most + 1, run)
 
 
 def _nothing() -> None:
     """Do nothing."""
 
 
-def _run(slow: Slow, verb: str, handler: Handler, after: Callable[[], None]) -> Callable[[list[str]], str]:
+def _run(slow: Slow, verb: Verb, after: Callable[[], None]) -> Callable[[list[str]], str]:
     """Return what finds the bridge first, which may stand behind `--strict`, and calls `after` in the end."""
 
     def run(words: list[str]) -> str:
         options = [word for word in words if word == "--strict"]
-        if options and verb not in {"mod-flows", "del-flows"}:
-            message = f"--strict is for mod-flows and del-flows, not for {verb}"
+        if options and verb.name not in {"mod-flows", "del-flows"}:
+            message = f"--strict is for mod-flows and del-flows, not for {verb.name}"
             raise BadInput(message)
         plain = [word for word in words if word != "--strict"]
         if not plain:
-            message = f"{verb} takes a bridge"
+            message = f"{verb.name} takes a bridge"
             raise BadInput(message)
         bridge = find_bridge(slow, plain[0])
-        text = handler(bridge, [*options, *plain[1:]])
+        text = verb.handler(bridge, [*options, *plain[1:]])
         after()
         return text or ""
 
@@ -138,38 +113,11 @@ def _same(rule: Rule, mod: FlowMod) -> bool:
     return wanted == (rule.actions, rule.cookie, rule.idle_timeout, rule.hard_timeout, rule.importance, rule.flags)
 
 
-def _sending(bridge: Bridge, action: OfAction) -> list[Rule]:
-    return [rule for rule in bridge.flows() if action in rule.actions]
-
-
-def _group_line(line: str, bridge: Bridge) -> GroupMod:
-    first, _, rest = line.partition(" ")
-    return parse_group(rest, bridge.numbers(), first) if first in _GROUP_COMMANDS else parse_group(line, bridge.numbers())
-
-
 def _ports(bridge: Bridge, words: list[str]) -> list[BridgePort]:
     if not words:
         return list(bridge.ports.values())
     wanted = port(words[0], bridge.numbers(), "port")
     return [bridge.ports[wanted]] if wanted in bridge.ports else []
-
-
-def _groups(bridge: Bridge, words: list[str]) -> list[Group]:
-    chosen: Iterable[int] = bridge.groups
-    if words and words[0].removeprefix("group_id=") not in {"all", "ALL"}:
-        chosen = [number(words[0].removeprefix("group_id="), 0xFFFFFF00, "group_id")]
-    return [group for one in chosen if (group := bridge.groups.get(one))]
-
-
-def _meters(bridge: Bridge, words: list[str]) -> list[Meter]:
-    wanted = parse_meter_number(words[0]) if words else None
-    if wanted is None:
-        return list(bridge.meters)
-    meter = bridge.meters.get(wanted)
-    if meter is None:
-        message = f"meter={wanted}: is not on bridge {bridge.name} (add-meter adds it)"
-        raise BadInput(message)
-    return [meter]
 
 
 class _Ofctl(NamedTuple):
@@ -259,71 +207,3 @@ class _Ofctl(NamedTuple):
             raise BadInput(message)
         bridge.ports[chosen[0].openflow] = replace(chosen[0], flood=action == "flood")
         bridge.changed()
-
-    # Groups
-
-    def add_group(self, bridge: Bridge, words: list[str]) -> None:
-        bridge.group_mod(parse_group(words[0], bridge.numbers()))
-
-    def add_groups(self, bridge: Bridge, words: list[str]) -> None:
-        text, name = words[0], words[-1] if len(words) > 1 else "-"
-        # A bridge with the same groups, for a try.
-        rehearsal = Bridge(bridge.name, "secure", bridge.clock)
-        rehearsal.groups, rehearsal.meters = copy.deepcopy(bridge.groups), bridge.meters
-        mods = []
-        for count, line in enumerate(text.splitlines(), 1):
-            if plain := line.partition("#")[0].strip():
-                try:
-                    mods.append(_group_line(plain, bridge))
-                    rehearsal.group_mod(mods[-1])
-                except BadInput as error:
-                    message = f"{name}:{count}: {error}"
-                    raise BadInput(message) from None
-        for mod in mods:
-            bridge.group_mod(mod)
-
-    def mod_group(self, bridge: Bridge, words: list[str]) -> None:
-        bridge.group_mod(parse_group(words[0], bridge.numbers(), "modify"))
-
-    def del_groups(self, bridge: Bridge, words: list[str]) -> None:
-        bridge.group_mod(parse_group(words[0], bridge.numbers(), "delete") if words else GroupMod("delete", None))
-
-    def dump_groups(self, bridge: Bridge, words: list[str]) -> str:
-        rows = [f"{group_text(group)}\n" for group in _groups(bridge, words)]
-        return "NXST_GROUP_DESC reply (xid=0x2):\n" + "".join(rows)
-
-    def dump_group_stats(self, bridge: Bridge, words: list[str]) -> str:
-        chosen = _groups(bridge, words)
-        self.fresh()
-        now = bridge.clock()
-        rows = [f"{group_stats_text(group, now, len(_sending(bridge, ToGroup(group.number))))}\n" for group in chosen]
-        return "NXST_GROUP reply (xid=0x6):\n" + "".join(rows)
-
-    # Meters
-
-    def add_meter(self, bridge: Bridge, words: list[str]) -> None:
-        bridge.meters.add(parse_meter(words[0]))
-        bridge.changed()
-
-    def mod_meter(self, bridge: Bridge, words: list[str]) -> None:
-        bridge.meters.modify(parse_meter(words[0]))
-        bridge.changed()
-
-    def del_meters(self, bridge: Bridge, words: list[str]) -> None:
-        wanted = parse_meter_number(words[0]) if words else None
-        gone = [meter.config.number for meter in bridge.meters if wanted in {None, meter.config.number}]
-        # The flows that send to it go along.
-        for rule in [rule for one in gone for rule in _sending(bridge, ToMeter(one))]:
-            bridge.tables.apply(FlowMod(rule.value, rule.mask, rule.priority, rule.table.number, command=Command.DELETE_STRICT))
-        bridge.meters.delete(wanted)
-        bridge.changed()
-
-    def dump_meters(self, bridge: Bridge, words: list[str]) -> str:
-        return "OFPST_METER_CONFIG reply (OF1.3) (xid=0x2):\n" + meters_text(_meters(bridge, words))
-
-    def meter_stats(self, bridge: Bridge, words: list[str]) -> str:
-        chosen = _meters(bridge, words)
-        self.fresh()
-        now = bridge.clock()
-        blocks = [meter_stats_text([meter], now, len(_sending(bridge, ToMeter(meter.config.number)))) for meter in chosen]
-        return "OFPST_METER reply (OF1.3) (xid=0x2):\n" + "\n".join(blocks)

@@ -86,7 +86,7 @@ def tables(bridge: Bridge) -> str:
         table = there.get(number)
         counts = (len(table.classifier), table.counters.lookups, table.counters.matched) if table else (0, 0, 0)
         values.append((number, counts))
-    blocks = []
+    blocks: list[str] = []
     for counts, same in groupby(values, key=lambda value: value[1]):
         numbers = [number for number, _ in same]
         active, lookup, matched = counts

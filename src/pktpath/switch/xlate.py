@@ -21,7 +21,7 @@ from pktpath.switch.walk import Bucket, Final, Hit, Step, TooMuch, Walk
 MAX_DEPTH = 64
 """Tables inside of tables."""
 MAX_LOOKUPS = 4096
-"""Lookups for one packet."""
+"""Lookups for one packet after its first."""
 
 _IN_PORT, _DL_TYPE, _FRAG, _PROTO = FIELDS["in_port"], FIELDS["dl_type"], FIELDS["nw_frag"], FIELDS["nw_proto"]
 _TTL, _VLAN = FIELDS["nw_ttl"], FIELDS["vlan_tci"]
@@ -134,7 +134,7 @@ def _lookup(walk: Walk, number: int, in_port: int) -> None:
         walk.note(f">>>> over max translation depth {MAX_DEPTH} <<<<")
         said = "Recursion too deep"
         raise TooMuch(said)
-    if walk.lookups >= MAX_LOOKUPS:
+    if walk.lookups > MAX_LOOKUPS:
         walk.note(f">>>> over {MAX_LOOKUPS} resubmit actions <<<<")
         said = "Too many resubmits"
         raise TooMuch(said)
