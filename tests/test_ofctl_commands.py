@@ -198,8 +198,8 @@ def test_replies(pair):
         counters.lookups, counters.matched = int(lookups), int(matched)
     for verb, *words in (
         ["dump-flows"], ["dump-flows", "table=1"], ["dump-flows", "ip"], ["dump-flows", "cookie=5/-1"],
-        ["dump-flows", "out_port=3"], ["dump-aggregate"], ["dump-aggregate", "table=1"], ["dump-aggregate", "in_port=p1"], ["dump-tables"],
-        ["dump-groups"], ["dump-groups", "3"], ["dump-groups", "77"],
+        ["dump-flows", "out_port=3"], ["dump-aggregate"], ["dump-aggregate", "table=1"], ["dump-aggregate", "in_port=p1"],
+        ["dump-tables"], ["dump-groups"], ["dump-groups", "3"], ["dump-groups", "77"],
         ["dump-group-stats"], ["dump-group-stats", "group_id=1"],
     ):  # fmt: skip
         ours, theirs = pair.ask(verb, *words)

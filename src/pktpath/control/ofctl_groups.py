@@ -1,6 +1,7 @@
 """Groups and meters of `ofctl/<verb>`; `ofctl_commands` registers them."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
@@ -21,8 +22,7 @@ from pktpath.switch.groups import Group, GroupMod
 from pktpath.switch.meters import Meter
 from pktpath.switch.openflow import Group as ToGroup
 from pktpath.switch.openflow import Meter as ToMeter
-from pktpath.switch.openflow import OfAction
-from pktpath.switch.rules import Command, FlowMod, Rule
+from pktpath.switch.rules import Command, FlowMod
 
 Handler = Callable[[Bridge, list[str]], str | None]
 """Takes the bridge and the words behind it; returns the reply, None where there is nothing to say."""
@@ -59,8 +59,12 @@ def group_verbs(fresh: Callable[[], None]) -> list[Verb]:
     ]
 
 
-def _sending(bridge: Bridge, action: OfAction) -> list[Rule]:
-    return [rule for rule in bridge.flows() if action in rule.actions]
+def _references(bridge: Bridge, kind: type[ToGroup | ToMeter]) -> Counter[int]:
+    """Return how many flows send to each group or meter."""
+    found: Counter[int] = Counter()
+    for rule in bridge.flows():
+        found.update({action.number for action in rule.actions if isinstance(action, kind)})
+    return found
 
 
 def _group_line(line: str, bridge: Bridge) -> GroupMod:
@@ -124,8 +128,8 @@ def _dump_groups(bridge: Bridge, words: list[str]) -> str:
 def _dump_group_stats(fresh: Callable[[], None], bridge: Bridge, words: list[str]) -> str:
     chosen = _groups(bridge, words)
     fresh()
-    now = bridge.clock()
-    rows = [f"{group_stats_text(group, now, len(_sending(bridge, ToGroup(group.number))))}\n" for group in chosen]
+    now, references = bridge.clock(), _references(bridge, ToGroup)
+    rows = [f"{group_stats_text(group, now, references[group.number])}\n" for group in chosen]
     return "NXST_GROUP reply (xid=0x6):\n" + "".join(rows)
 
 
@@ -141,9 +145,9 @@ def _mod_meter(bridge: Bridge, words: list[str]) -> None:
 
 def _del_meters(bridge: Bridge, words: list[str]) -> None:
     wanted = parse_meter_number(words[0]) if words else None
-    gone = [meter.config.number for meter in bridge.meters if wanted in {None, meter.config.number}]
+    gone = {ToMeter(meter.config.number) for meter in bridge.meters if wanted in {None, meter.config.number}}
     # The flows that send to it go along.
-    for rule in [rule for one in gone for rule in _sending(bridge, ToMeter(one))]:
+    for rule in [rule for rule in bridge.flows() if not gone.isdisjoint(rule.actions)]:
         bridge.tables.apply(FlowMod(rule.value, rule.mask, rule.priority, rule.table.number, command=Command.DELETE_STRICT))
     bridge.meters.delete(wanted)
     bridge.changed()
@@ -156,6 +160,6 @@ def _dump_meters(bridge: Bridge, words: list[str]) -> str:
 def _meter_stats(fresh: Callable[[], None], bridge: Bridge, words: list[str]) -> str:
     chosen = _meters(bridge, words)
     fresh()
-    now = bridge.clock()
-    blocks = [meter_stats_text([meter], now, len(_sending(bridge, ToMeter(meter.config.number)))) for meter in chosen]
+    now, references = bridge.clock(), _references(bridge, ToMeter)
+    blocks = [meter_stats_text([meter], now, references[meter.config.number]) for meter in chosen]
     return "OFPST_METER reply (OF1.3) (xid=0x2):\n" + "\n".join(blocks)
