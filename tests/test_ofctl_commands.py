@@ -53,6 +53,7 @@ priority=7,icmp,cookie=0x7,actions=mod_dl_src:00:00:00:00:00:05,mod_nw_dst:10.0.
 table=1,priority=5,tcp,actions=resubmit(,3)
 table=2,priority=5,tcp,nw_dst=10.0.0.0/8,actions=dec_ttl,output:LOCAL
 table=3,priority=5,tcp,tp_dst=80,actions=mod_dl_src:00:00:00:00:00:01,mod_tp_dst:8080,output:3
+priority=2,udp6,actions=dec_ttl,output:1
 """
 PORTED = """\
 in_port=1,actions=mod_vlan_vid:5,output:2,strip_vlan,output:3
@@ -94,6 +95,7 @@ TRACES = [
     ((), ROUTER, "in_port=2,icmp,icmp_type=8,nw_ttl=3"),
     ((), ROUTER, "in_port=2,arp,arp_op=1,arp_tpa=10.0.0.1,dl_dst=00:00:00:00:00:44"),
     ((), ROUTER, "in_port=br0,arp,dl_vlan=7,arp_sha=00:00:00:00:00:04"),
+    ((), ROUTER, "in_port=2,udp6,nw_ttl=1"),
     ((), ROUTER, "in_port=2,arp,dl_dst=01:80:c2:00:00:00"),
     ((), ROUTER, "in_port=3,dl_type=0x88cc,dl_src=00:00:00:00:00:07"),
     ((), PORTED, "in_port=1,tcp"),

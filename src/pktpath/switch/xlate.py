@@ -236,7 +236,7 @@ def _count_down(walk: Walk, controllers: tuple[int, ...]) -> bool:
         return True
     for controller in controllers:
         _to_controller(walk, Controller(65535, controller, of.INVALID_TTL))
-    walk.note(">> IPv4 decrement TTL exception")
+    walk.note(f">> {'IPv4' if _DL_TYPE.of(walk.key) == ETH_IP else 'IPv6'} decrement TTL exception")
     return False
 
 
