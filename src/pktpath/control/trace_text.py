@@ -11,6 +11,7 @@ class Kind(Enum):
     TABLE = "table"
     """A lookup; its nodes are what the rule does."""
     ACTION = "action"
+    """Also a bucket of a group, with what it does as its nodes."""
     DETAIL = "detail"
     """What came of the action before it."""
     WARNING = "warning"
@@ -42,6 +43,8 @@ class Trace(NamedTuple):
     """Of the datapath."""
     slow: Sequence[str] = ()
     """Why each packet of it goes to the slow path."""
+    failure: str = ""
+    """Why the packet is dropped after all: `Translation failed (Recursion too deep), packet is dropped.`"""
 
 
 def trace_text(trace: Trace) -> str:
@@ -49,6 +52,8 @@ def trace_text(trace: Trace) -> str:
     title = f'bridge("{trace.bridge}")'
     rows = [f"Flow: {trace.flow}", "", title, "-" * len(title), *_rows(trace.nodes, 0), ""]
     rows += [f"Final flow: {trace.final or 'unchanged'}", f"Megaflow: {trace.megaflow}", f"Datapath actions: {trace.actions}"]
+    if trace.failure:
+        rows.append(trace.failure)
     if trace.slow:
         rows += ["This flow is handled by the userspace slow path because it:", *(f"  - {reason}" for reason in trace.slow)]
     return "".join(f"{row}\n" for row in rows)

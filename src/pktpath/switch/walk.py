@@ -42,7 +42,7 @@ class Step(NamedTuple):
 
     depth: int
     """How many tables and buckets it is inside of."""
-    what: "Hit | Bucket | of.OfAction | str"
+    what: "Hit | Bucket | Final | of.OfAction | str"
     """A string is a remark on the line before."""
 
 
@@ -57,6 +57,15 @@ class Bucket(NamedTuple):
     """A bucket of a group."""
 
     number: int
+
+
+class Final(NamedTuple):
+    """The packet as the tables left it; in a trace once, behind all that was done to it."""
+
+    key: int
+    """in_port is the bridge's number."""
+    tags: "tuple[Tag, ...]"
+    """The outer one last."""
 
 
 class _Write(NamedTuple):

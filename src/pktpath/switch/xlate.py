@@ -16,12 +16,12 @@ from pktpath.switch.fields import FIELDS, FRAG_ANY, FRAG_LATER, VLAN_PRESENT, ma
 from pktpath.switch.normal import normal
 from pktpath.switch.openflow_fields import ETH_IP, ETH_IPV6, ICMP, ICMPV6
 from pktpath.switch.slow_path import Translation
-from pktpath.switch.walk import Bucket, Hit, Step, TooMuch, Walk
+from pktpath.switch.walk import Bucket, Final, Hit, Step, TooMuch, Walk
 
 MAX_DEPTH = 64
 """Tables inside of tables."""
 MAX_LOOKUPS = 4096
-"""Lookups for one packet."""
+"""Lookups for one packet after its first."""
 
 _IN_PORT, _DL_TYPE, _FRAG, _PROTO = FIELDS["in_port"], FIELDS["dl_type"], FIELDS["nw_frag"], FIELDS["nw_proto"]
 _TTL, _VLAN = FIELDS["nw_ttl"], FIELDS["vlan_tci"]
@@ -98,8 +98,11 @@ class Slow:
                 _lookup(walk, 0, walk.in_port)
         except TooMuch as much:
             if trace is not None:
+                trace.append(Step(0, Final(walk.key, tuple(walk.tags))))
                 trace.append(Step(0, f"Translation failed ({much}), packet is dropped."))
             return Translation(_finish(walk.looked, key), (), tuple(walk.credits))
+        if trace is not None:
+            trace.append(Step(0, Final(walk.key, tuple(walk.tags))))
         return Translation(_finish(walk.looked, key), tuple(walk.actions), tuple(walk.credits))
 
     def credit(self, translation: Translation, packets: int, size: int, used: float) -> None:
@@ -131,7 +134,7 @@ def _lookup(walk: Walk, number: int, in_port: int) -> None:
         walk.note(f">>>> over max translation depth {MAX_DEPTH} <<<<")
         said = "Recursion too deep"
         raise TooMuch(said)
-    if walk.lookups >= MAX_LOOKUPS:
+    if walk.lookups > MAX_LOOKUPS:
         walk.note(f">>>> over {MAX_LOOKUPS} resubmit actions <<<<")
         said = "Too many resubmits"
         raise TooMuch(said)
@@ -233,7 +236,7 @@ def _count_down(walk: Walk, controllers: tuple[int, ...]) -> bool:
         return True
     for controller in controllers:
         _to_controller(walk, Controller(65535, controller, of.INVALID_TTL))
-    walk.note(">> IPv4 decrement TTL exception")
+    walk.note(f">> {'IPv4' if _DL_TYPE.of(walk.key) == ETH_IP else 'IPv6'} decrement TTL exception")
     return False
 
 
