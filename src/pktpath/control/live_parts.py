@@ -1,16 +1,20 @@
 """The real parts of the daemon, joined: engine, tables, ports, control server, mirrors."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pktpath.control.bridge_commands import bridge_commands
 from pktpath.control.commands import Commands
 from pktpath.control.config_values import PortConfig, SwitchConfig
 from pktpath.control.datapath_commands import datapath_commands
 from pktpath.control.engine import Command, Engine, Parts
+from pktpath.control.flow_text import parse_flow
 from pktpath.control.live_dump import LiveDump
 from pktpath.control.live_tables import LiveTables, check
 from pktpath.control.loop import Loop
+from pktpath.control.ofctl_commands import ofctl_commands
+from pktpath.control.other_text import UpcallView
 from pktpath.control.unixctl import UnixctlServer
 from pktpath.errors import BadInput
 from pktpath.features import Feature
@@ -23,8 +27,10 @@ from pktpath.port.rows import RowTable
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
+from pktpath.switch.rules import Command as FlowCommand
 
 _MANY_WORDS = 64
+_COUNT_EVERY = 5.0
 
 
 class _Engine(LiveEngine):
@@ -32,12 +38,26 @@ class _Engine(LiveEngine):
 
     def __init__(self, config: SwitchConfig, tables: LiveTables) -> None:
         super().__init__(_settings(config), tables)
+        self.every_five_seconds: Callable[[], object] = lambda: None
+        self._counted = 0.0
         self.packet_rows = RowTable(self.queues.packet)
         tables.set_bands = self._set_bands
 
     def configure(self, config: Any) -> None:
         """Take over what can change while it runs."""
         super().configure(config if isinstance(config, EngineSettings) else _settings(config))
+
+    def tick(self, now: float) -> None:
+        """Sample loads and events."""
+        super().tick(now)
+        if now - self._counted >= _COUNT_EVERY:
+            self._counted = now
+            self.every_five_seconds()
+
+    def upcalls(self) -> UpcallView:
+        """Return what `upcall/show` tells of the revalidator."""
+        now, most = len(self.megaflows), self.most_megaflows
+        return UpcallView(now, most, self.settings.flow_limit, self.round_ms, ((0, now),))
 
     def _set_bands(self, number: int, bands: Any, packets: bool) -> None:
         most = len(self.datapath.meters[0])
@@ -114,15 +134,26 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
 def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
     """Return the commands that speak of the datapath and of bridges."""
     registry = Commands()
+    slow = tables.slow
     datapath_commands(
-        registry, engine.view, lambda: list(engine.flows()), clear=engine.clear_statistics, delete_flows=engine.flush
-    )
+        registry, engine.view, lambda: list(engine.flows()), clear=engine.clear_statistics, delete_flows=engine.flush,
+        parse_match=lambda text: _match(tables, text),
+    )  # fmt: skip
+    ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=engine.credit)
+    engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=engine.upcalls)
     return {
         name: Command(
             command.usage, command.min_args, _MANY_WORDS if command.max_args is None else command.max_args, command.handler
         )
         for name, command in registry.all().items()
     }
+
+
+def _match(tables: LiveTables, text: str) -> tuple[int, int]:
+    """Return key and mask of a match; ports are those of any bridge, by number or name of the datapath."""
+    ports = {port.name: port.number for bridge in tables.slow.bridges.values() for port in bridge.ports.values()}
+    mod = parse_flow(text, ports, FlowCommand.DELETE)
+    return mod.value, mod.mask
 
 
 def _most(words: int | None) -> int:

@@ -310,6 +310,25 @@ class LiveEngine:
                 thread.worker.tally[:] = 0
                 thread.worker.rx.cycles[:] = 0
 
+    @property
+    def megaflows(self) -> FlowTable:
+        """The writer's side of the table of megaflows."""
+        return self._table
+
+    @property
+    def most_megaflows(self) -> int:
+        """Most megaflows that were there at a time."""
+        return self._upcalls.most
+
+    @property
+    def round_ms(self) -> int:
+        """Milliseconds of the last look at all megaflows."""
+        return int(self._upcalls.round_seconds * 1000)
+
+    def credit(self) -> None:
+        """Credit the rules with what megaflows have forwarded until now."""
+        self._upcalls.credit()
+
     def translations(self) -> int:
         """Return how many upcalls the slow path has translated."""
         return self._upcalls.translated

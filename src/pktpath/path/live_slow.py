@@ -46,6 +46,11 @@ class Upcalls:
         self._next_round = 0.0
         self.translated = 0
         """Translations so far."""
+        self.most = 0
+        """Most megaflows at a time."""
+        self.round_seconds = 0.0
+        """How long the last look at all megaflows took."""
+        self._began = 0.0
         self.refused = 0
         """Megaflows that found no room or were above the limit."""
 
@@ -98,6 +103,7 @@ class Upcalls:
             if flow is not None:
                 now = time.monotonic()
                 self._made[flow] = _Made(key, translation, self._slow_path.version, now, 0, 0, core)
+                self.most = max(self.most, len(self._made))
                 return number
         self.refused += 1
         self._slow_path.credit(translation, 1, 0, time.monotonic())
@@ -111,6 +117,7 @@ class Upcalls:
                 return self._next_round - now
             self._seen_version = self._slow_path.version
             self._next_round = now + _ROUND
+            self._began = time.monotonic()
             self._round = list(self._made)
             self._totals = self._table.totals()
         end = time.monotonic() + _SLICE
@@ -124,15 +131,14 @@ class Upcalls:
                 return 0.0
         self._table.sort()
         self._table.passed()
+        self.round_seconds = time.monotonic() - self._began
         return max(self._next_round - now, 0.0)
 
     def _look_at(self, flow: int, now: float) -> None:
         made = self._made[flow]
         packets, size, used_ns = (column[flow] for column in self._totals)
         used = used_ns * _NANO if used_ns else made.created
-        if packets > made.packets:
-            self._slow_path.credit(made.translation, packets - made.packets, size - made.size, used)
-            made = self._made[flow] = made._replace(packets=packets, size=size)
+        made = self._credit(flow, made, packets, size, used)
         if now - used > self.max_idle or len(self._table) > self.flow_limit:
             self.forget(flow)
         elif made.version != self._slow_path.version:
@@ -144,13 +150,24 @@ class Upcalls:
             else:
                 self._made[flow] = made._replace(translation=again._replace(mask=made.translation.mask), version=version)
 
+    def _credit(self, flow: int, made: _Made, packets: int, size: int, used: float) -> _Made:
+        """Credit a megaflow's rules with what it has done since the last time."""
+        if packets > made.packets:
+            self._slow_path.credit(made.translation, packets - made.packets, size - made.size, used)
+            made = self._made[flow] = made._replace(packets=packets, size=size)
+        return made
+
+    def credit(self) -> None:
+        """Credit the rules of all megaflows now."""
+        packets, sizes, used = self._table.totals()
+        for flow, made in list(self._made.items()):
+            self._credit(flow, made, packets[flow], sizes[flow], used[flow] * _NANO)
+
     def forget(self, flow: int) -> None:
         """Delete a megaflow, crediting what it did last."""
-        made = self._made.pop(flow)
         counts = self._table.counts(flow)
-        if counts.packets > made.packets:
-            delta = counts.packets - made.packets, counts.size - made.size
-            self._slow_path.credit(made.translation, *delta, counts.used * _NANO)
+        self._credit(flow, self._made[flow], counts.packets, counts.size, counts.used * _NANO)
+        del self._made[flow]
         self._table.delete(flow)
 
     def flush(self) -> None:

@@ -120,3 +120,17 @@ OfAction = (
     | Meter
 )
 OfActions = tuple[OfAction, ...]
+
+
+def action_set(actions: OfActions) -> OfActions:
+    """Return the actions of a bucket as OpenFlow does them: in a fixed order, and of all that send only one.
+
+    A group comes before an output, an output before a resubmit; of several the last counts.
+    """
+
+    def last(kind: type[OfAction]) -> list[OfAction]:
+        return [action for action in actions if isinstance(action, kind)][-1:]
+
+    sends = last(Group) or last(Output) or last(Resubmit)
+    ordered = (PopVlan, PushVlan, DecTtl, Output, Group, Resubmit)
+    return (*last(PopVlan), *last(PushVlan), *last(DecTtl), *(one for one in actions if not isinstance(one, ordered)), *sends)
