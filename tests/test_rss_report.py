@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import shlex
 import struct
 import subprocess
@@ -537,3 +538,19 @@ def test_fewer_queues_than_the_table_of_a_card_names_are_refused(mixed, capsys, 
     assert (status, out) == (1, "")
     assert err == "pktpath: indirection entry 0 names queue 2: there are 0 to 1\n"
     assert call(capsys, "-r", path, "--nic", "card.json", "--queues", 2, "--indirection", "0,1")[0] == 0
+
+
+def test_what_a_snaplen_cut_is_told_apart_from_what_is_not_ip(tmp_path, capsys):
+    """Without its IP header a frame counts for queue 0 here, but nobody knows its queue on the wire."""
+    frame, arp = client(1, payload=bytes(300)), bytes.fromhex("ffffffffffff02000000000008060001") + bytes(44)
+    records = [(frame, len(frame)), (frame[:90], len(frame)), (frame[:20], len(frame)), (frame[:5], len(frame)), (arp, len(arp)),
+               (arp[:40], len(arp))]  # fmt: skip
+    path = tmp_path / "cut.pcap"
+    body = b"".join(struct.pack("<IIII", k, 0, len(data), wire) + data for k, (data, wire) in enumerate(records))
+    path.write_bytes(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1) + body)
+    _, out, _ = call(capsys, "-r", path, "--queues", 2, "--indirection", "1,1", "--json")
+    done = json.loads(out)
+    assert {row["cause"]: row["frames"] for row in done["collapsed"]} == {"no_ip": 2, "cut": 2}
+    assert [row["frames"] for row in done["per_queue"]] == [4, 2]
+    _, out, _ = call(capsys, "-r", path, "--queues", 2, "--indirection", "1,1")
+    assert re.search(r"^cut by a snaplen: 2 frames, .* on queue 0; .*capture with -s 0$", out, re.MULTILINE)

@@ -20,6 +20,7 @@ _WORSE = 1.5
 
 _CAUSES = {
     "no_ip": ("not IP", "no hash, queue 0"),
+    "cut": ("cut by a snaplen", "no IP header is left to hash: queue 0 here, anywhere on the wire; capture with -s 0"),
     "no_fields": ("IP without chosen fields", "no hash, queue 0"),
     "fragment": ("IP fragments", "hashed by addresses alone, as only the first has ports: apart from other frames of the flow"),
     "vxlan": ("VXLAN", "hashed by the outer header: its source port tells flows apart as far as the sender draws it from them"),
