@@ -10,7 +10,7 @@ import pytest
 
 from pktpath.batch import FRAMES, GSO_TCPV4
 from pktpath.jit import JIT_DISABLED
-from pktpath.lab.bench import checksum, files, gro, gso, peer
+from pktpath.lab.bench import checksum, files, gro, gso, peer, receive
 from pktpath.lab.bench.common import QUICK, Effort, Row, as_markdown, clock_cost, one_core
 from pktpath.lab.bench.traffic import PAYLOAD, as_rows, burst, super_frame, write_capture
 from pktpath.offload.gro import UNLIMITED, make_gro_table
@@ -54,6 +54,19 @@ def check_rows(rows, *, with_peer):
 @BENCHES
 def test_rows_without_a_peer(bench):
     check_rows(bench.rows(None, "none here", QUICK), with_peer=False)
+
+
+@timed
+@pytest.mark.parametrize("verified", [False, True])
+def test_the_receive_path_sums_up_what_the_card_does_not(verified):
+    """Payloads with a wrong byte merge only where nobody is to look at them."""
+    right = receive._Ours(1024, 1, verified=verified)
+    right()
+    wrong = receive._Ours(1024, 1, verified=verified)
+    wrong.batch.pool.mem[wrong.told.head_addr + wrong.told.payload_offset + PAYLOAD // 2] ^= 0x55
+    wrong()
+    assert right.frames_out < 1024
+    assert wrong.frames_out == (right.frames_out if verified else 1024)
 
 
 @pytest.mark.peer

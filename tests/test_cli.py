@@ -132,29 +132,49 @@ def test_a_closed_pipe_is_quiet_for_text_and_said_for_captures(filename, line):
     assert child.wait() == 1
 
 
-def test_a_signal_leaves_through_the_clean_up(tmp_path):
+ENDS = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_signal_leaves_through_the_clean_up(tmp_path, name):
     code = (
         "import click, os, signal, sys, pathlib\nfrom pktpath.cli.common import run\n"
         f"mark = pathlib.Path({str(tmp_path / 'half')!r})\n"
         "def body():\n"
         "    mark.touch()\n"
-        "    try: os.kill(os.getpid(), signal.SIGTERM); signal.pause()\n"
+        f"    try: os.kill(os.getpid(), signal.{name}); signal.pause()\n"
         "    finally: mark.unlink()\n"
         "sys.exit(run(click.Command('x', callback=body), []))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 143
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == ENDS[name]
     assert not list(tmp_path.iterdir())
 
 
-def test_a_signal_within_a_callback_of_c_code_is_not_lost():
+@pytest.mark.parametrize("name", ENDS)
+def test_a_signal_within_a_callback_of_c_code_is_not_lost(name):
     code = (
         "import click, ctypes, os, signal, sys, time\nfrom pktpath.cli.common import run\n"
-        "call = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        f"call = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.{name}))\n"
         "def body():\n    call()\n    time.sleep(60)\n"
         "sys.exit(run(click.Command('x', callback=body), []))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30)
-    assert (done.returncode, done.stderr) == (143, b"")
+    assert (done.returncode, done.stderr) == (ENDS[name], b"")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_c_code_drops_is_told_unless_a_signal_came_before(stopped):
+    """Objects of C libraries may be taken down half-made once a signal came; else an error in a callback is news."""
+    code = (
+        "import click, ctypes, os, signal, sys\nfrom pktpath.cli.common import run\n"
+        "call = ctypes.CFUNCTYPE(None)(lambda: 1 // 0)\n"
+        "def body():\n"
+        f"    try: {'os.kill(os.getpid(), signal.SIGINT); signal.pause()' if stopped else 'pass'}\n"
+        "    finally: call()\n"
+        "sys.exit(run(click.Command('x', callback=body), []))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=30)
+    assert (done.returncode, b"ZeroDivisionError" in done.stderr) == ((130, False) if stopped else (0, True))
 
 
 def test_the_usual_options(tmp_path, capsys):

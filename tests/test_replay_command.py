@@ -176,6 +176,14 @@ def test_a_capture_without_frames(tmp_path, call):
     parsed((tmp_path / "x.html").read_text())
 
 
+def test_no_frames_are_one_line(capture, tmp_path, call, done_of):
+    write(tmp_path / "empty.pcap", [])
+    assert call("-r", tmp_path / "empty.pcap") == (0, f"0 frames: {tmp_path / 'empty.pcap'} holds none\n", "")
+    assert call("-r", capture, "udp", "port 9") == (0, f"0 frames: none of {capture} matches udp port 9\n", "")
+    assert done_of("-r", capture, "udp")["frames"] == 0
+    assert len(call("-r", capture, "--softnet", "--cpus", 2, "udp")[1].splitlines()) == 2
+
+
 def test_a_capture_that_ends_within_its_first_frame(capture, tmp_path, call):
     (tmp_path / "cut.pcap").write_bytes(capture.read_bytes()[:100])
     status, out, err = call("-r", tmp_path / "cut.pcap")
@@ -195,6 +203,14 @@ def test_softnet_stat_has_the_columns_of_the_kernel(call, done_of):
         assert row[9:11] == [cpu["received_rps"], cpu["flow_limit_count"]]
         assert row[11:] == [0, number, 0, 0]
     assert sum(row[2] for row in rows) > 0
+
+
+@pytest.mark.parametrize("flags", [["--json"], ["--compare"], ["--json", "--compare"]])
+def test_softnet_stat_is_printed_alone(capture, tmp_path, call, flags):
+    status, out, err = call("-r", capture, "--softnet", "--html", tmp_path / "x.html", *flags)
+    assert (status, out) == (1, "")
+    assert err == f"pktpath: --softnet prints its lines alone: leave out {flags[0]}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_counter_of_softnet_stat_wraps_as_the_kernel_s_does():
@@ -267,6 +283,29 @@ def test_features_and_what_depends_on_them(capture, done_of, call):
     assert "tx-tcp-segmentation" in err
     assert "needs tx-scatter-gather" in err
     assert err.count("\n") == 1
+
+
+def test_where_lro_merges_the_losses_of_gro_stand_beside(done_of, call):
+    """As a run of its own with GRO would have told them."""
+    load = ["--traffic", "8G,1500,burst=8,frames=400", "-C", "rx-usecs=100"]
+    lro, gro = done_of(*load, "-K", "lro", "on"), done_of(*load)
+    assert lro["lro"]
+    assert lro["losses_of_gro"] == gro["losses"]
+    assert lro["losses_of_gro"]["merged"] > 0
+    assert "losses_of_gro" not in gro
+    _, out, _ = call(*load, "-K", "lro", "on")
+    for label, losses in (("cut back", lro["losses"]), ("with GRO", gro["losses"])):
+        line = f"{losses['lost']} of {losses['merged']} merged frames cannot be rebuilt"
+        assert re.search(rf"^{label} +{line}", out, re.MULTILINE), label
+    assert "with GRO" not in call(*load)[1]
+
+
+def test_what_can_be_read_once_has_no_losses_of_gro_beside(capture):
+    arguments = [sys.executable, "-m", "pktpath", "replay", "-r", "-", "--json", "-K", "lro", "on", "--speed", "50"]
+    with capture.open("rb") as stream:
+        done = json.loads(subprocess.run(arguments, stdin=stream, capture_output=True, check=True).stdout)
+    assert done["losses"]["merged"] > 0
+    assert "losses_of_gro" not in done
 
 
 def test_the_options_reach_the_replay(capture, done_of):

@@ -131,8 +131,8 @@ def test_times_that_lie():
     assert run.report.seconds == pytest.approx(86_400, abs=1e-3)
     assert [when for _, when, _ in run.delivered] == [0, day, day, day + 1000]
     assert [line.split(" ")[:6] for line in run.report.warnings] == [
-        ["1", "frames,", "first", "frame", "3,", "are"],
-        ["frame", "2", "comes", "more", "than", "a"],
+        ["frame", "3", "is", "older", "than", "the"],
+        ["frame", "2", "is", "more", "than", "a"],
     ]
 
 

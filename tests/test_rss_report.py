@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import shlex
 import struct
 import subprocess
@@ -21,7 +22,7 @@ from pktpath.cli.common import run
 from pktpath.jit import JIT_DISABLED
 from pktpath.nic.settings import NicSettings
 from pktpath.offload.rss import DEFAULT_KEY, SYMMETRIC_KEY, make_rss
-from pktpath.offload.rss_key import equal_table, parse_key, parse_table, weight_table
+from pktpath.offload.rss_key import equal_table, parse_key, weight_table
 from pktpath.path import rss_plan, rss_report
 from pktpath.path.rss_flows import (
     Cause,
@@ -515,7 +516,41 @@ def test_the_settings_of_a_card_are_a_source(mixed, capsys, monkeypatch):
     _, out, _ = call(capsys, "-r", path, "--nic", "card.json", "--json")
     done = json.loads(out)
     assert shown_queues(done) == naive_queues(frames, SYMMETRIC_KEY, (2, 1, 0, 0), 3, {"udp4": "sd"}, inner=True)
-    _, out, _ = call(capsys, "-r", path, "--nic", "card.json", "--json", "--queues", 4, "--key", "microsoft")
+    # More queues leave the table that was set as it is, as `ethtool -L` does; another one must be asked for.
+    more = ["-r", path, "--nic", "card.json", "--json", "--queues", 4, "--key", "microsoft"]
+    for flags, table in (
+        ([], (2, 1, 0, 0)),
+        (["--indirection", "equal 4", "--size", 4], (0, 1, 2, 3)),
+        (["--size", 4], (0, 1, 2, 3)),
+    ):
+        _, out, _ = call(capsys, *more, *flags)
+        done = json.loads(out)
+        assert shown_queues(done) == naive_queues(frames, DEFAULT_KEY, table, 4, {"udp4": "sd"}, inner=True)
+        assert tuple(done["table"]) == table
+
+
+def test_fewer_queues_than_the_table_of_a_card_names_are_refused(mixed, capsys, monkeypatch):
+    """As the kernel refuses `ethtool -L`; a table of the command line takes the place of the card's."""
+    path, _ = mixed
+    held = NicSettings(queues=3, indirection=(2, 1, 0, 0))
+    monkeypatch.setitem(sys.modules, "pktpath.nic.store", types.SimpleNamespace(load_nic=lambda _path: held))
+    status, out, err = call(capsys, "-r", path, "--nic", "card.json", "--queues", 2)
+    assert (status, out) == (1, "")
+    assert err == "pktpath: indirection entry 0 names queue 2: there are 0 to 1\n"
+    assert call(capsys, "-r", path, "--nic", "card.json", "--queues", 2, "--indirection", "0,1")[0] == 0
+
+
+def test_what_a_snaplen_cut_is_told_apart_from_what_is_not_ip(tmp_path, capsys):
+    """Without its IP header a frame counts for queue 0 here, but nobody knows its queue on the wire."""
+    frame, arp = client(1, payload=bytes(300)), bytes.fromhex("ffffffffffff02000000000008060001") + bytes(44)
+    records = [(frame, len(frame)), (frame[:90], len(frame)), (frame[:20], len(frame)), (frame[:5], len(frame)), (arp, len(arp)),
+               (arp[:40], len(arp))]  # fmt: skip
+    path = tmp_path / "cut.pcap"
+    body = b"".join(struct.pack("<IIII", k, 0, len(data), wire) + data for k, (data, wire) in enumerate(records))
+    path.write_bytes(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1) + body)
+    _, out, _ = call(capsys, "-r", path, "--queues", 2, "--indirection", "1,1", "--json")
     done = json.loads(out)
-    assert shown_queues(done) == naive_queues(frames, DEFAULT_KEY, (0, 1, 2, 3), 4, {"udp4": "sd"}, inner=True)
-    assert parse_table("equal 4", 4, 4) == tuple(done["table"])
+    assert {row["cause"]: row["frames"] for row in done["collapsed"]} == {"no_ip": 2, "cut": 2}
+    assert [row["frames"] for row in done["per_queue"]] == [4, 2]
+    _, out, _ = call(capsys, "-r", path, "--queues", 2, "--indirection", "1,1")
+    assert re.search(r"^cut by a snaplen: 2 frames, .* on queue 0; .*capture with -s 0$", out, re.MULTILINE)

@@ -16,6 +16,7 @@ from support.naive_moderation import NaiveLine
 from support.naive_napi import Instance, NaiveHost
 
 GROUP = 8
+BUSY_POLL_BUDGET = 8
 """Frames that go through GRO at once."""
 SEGMENTS_OF_A_HANDLER = 64
 """Frames that the handler before NAPI takes in one interrupt."""
@@ -291,7 +292,7 @@ class NaiveReplay:
                     self._work(core, "offload", self.costs.gro)
                 if self.verify:
                     self._work(core, "offload", len(self.frames[group[-1]].data) * self.costs.sum // 1000)
-            full = core.taken == napi.weight
+            full = core.taken == (min(napi.weight, BUSY_POLL_BUDGET) if napi.busy else napi.weight)
             if empty or full:
                 break
             if len(group) == GROUP:

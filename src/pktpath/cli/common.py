@@ -24,7 +24,7 @@ DONE, BAD_INPUT, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 def run(command: click.Command, arguments: list[str] | None = None) -> int:
     """Run a click command, turn whatever it raises into one line, and return the exit status."""
-    for stop in (signal.SIGTERM, signal.SIGHUP):
+    for stop in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(stop, _stop)
     try:
         with _signals_that_last():
@@ -64,9 +64,14 @@ def _invoke(command: click.Command, arguments: list[str]) -> object:
         return command.invoke(context)
 
 
+_stopping: list[int] = []
+"""The signals that came."""
+
+
 def _stop(number: int, _frame: object) -> None:
     # As an exception, so that half-written files are taken away on the way out.
-    raise SystemExit(128 + number)
+    _stopping.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 @contextmanager
@@ -76,7 +81,9 @@ def _signals_that_last() -> Iterator[None]:
 
     def dropped(what: Any) -> None:
         if not isinstance(what.exc_value, SystemExit | KeyboardInterrupt):
-            before(what)
+            # Once a signal came, objects of C libraries may be taken down half-made: that is no news.
+            if not _stopping:
+                before(what)
             return
         error = what.exc_value.with_traceback(None)
 

@@ -109,10 +109,12 @@ def replay(source: str | None, traffic: str | None, expression: str, *, as_json:
             if as_json:
                 print_json({"cost": costs._asdict(), "calibration": calibrated})
             return DONE
+    _goes_together(as_json, wishes)
     announce_compiling()
     run = _from_traffic(offered) if offered else _from_capture(str(source), expression)
     with _page(wishes["html"]) as page:
         done = run(options, "replay")
+        gro = _beside_gro(options, done, run, source)
         rows = _compare(options, done, run) if wishes["compare"] else []
         if page is not None:
             _draw(page, done, options, rows, offered.words() if offered else str(source))
@@ -122,10 +124,39 @@ def replay(source: str | None, traffic: str | None, expression: str, *, as_json:
         from pktpath.path.replay_statistics import statistics
 
         import_module("pktpath.nic.store").save_statistics(wishes["nic"], statistics(done))
+    if not done.frames and not as_json and not wishes["softnet"]:
+        click.echo(f"0 frames: none of {source} matches {expression}" if expression else f"0 frames: {source} holds none")
+        return BAD_INPUT if done.damaged else DONE
     _print(
-        done, options, rows, as_json=as_json, softnet=wishes["softnet"], calibrated=calibrated if wishes["calibrate"] else None
+        done,
+        gro,
+        options,
+        rows,
+        as_json=as_json,
+        softnet=wishes["softnet"],
+        calibrated=calibrated if wishes["calibrate"] else None,
     )
     return BAD_INPUT if done.damaged else DONE
+
+
+def _goes_together(as_json: bool, wishes: dict[str, Any]) -> None:
+    """Refuse to print in two forms at once."""
+    if wishes["softnet"] and (as_json or wishes["compare"]):
+        message = f"--softnet prints its lines alone: leave out {'--json' if as_json else '--compare'}"
+        raise BadInput(message)
+
+
+def _beside_gro(options: "ReplayOptions", done: "Replayed", run: "Run", source: str | None) -> "Replayed | None":
+    """Return what GRO would have done where LRO merged; None where it did not, or the input cannot be read again."""
+    if not done.lro or options.netif_rx or source == "-":
+        return None
+    from dataclasses import replace
+
+    from pktpath.features import request
+
+    card = options.settings
+    features = request(card.features, {"rx-lro": False, "rx-gro": True})
+    return run(replace(options, settings=replace(card, features=features)), "replay with GRO")
 
 
 def _offered(source: str | None, traffic: str | None, expression: str, wishes: dict[str, Any]) -> "Traffic | None":
@@ -247,7 +278,7 @@ def _draw(page: Any, done: "Replayed", options: "ReplayOptions", rows: "list[Com
 
 
 def _print(
-    done: "Replayed", options: "ReplayOptions", rows: "list[Compared]", *, as_json: bool, softnet: bool,
+    done: "Replayed", gro: "Replayed | None", options: "ReplayOptions", rows: "list[Compared]", *, as_json: bool, softnet: bool,
     calibrated: list[str] | None,
 ) -> None:  # fmt: skip
     from pktpath.cli.replay_text import print_compared, print_replay, softnet_lines
@@ -256,6 +287,8 @@ def _print(
         from dataclasses import asdict
 
         result = asdict(done)
+        if gro is not None:
+            result["losses_of_gro"] = gro.losses
         if rows:
             result["compare"] = [asdict(row) for row in rows]
         if calibrated is not None:
@@ -265,6 +298,6 @@ def _print(
         for line in softnet_lines(done):
             click.echo(line)
     else:
-        print_replay(done, options)
+        print_replay(done, options, gro)
         if rows:
             print_compared(rows)

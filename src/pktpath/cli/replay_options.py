@@ -95,7 +95,7 @@ def remarks(options: "ReplayOptions") -> list[str]:
 
 def _settings(wishes: dict[str, Any]) -> "NicSettings":
     from pktpath.nic.settings import MOST_RING, NicSettings
-    from pktpath.offload.rss_key import check_queues, parse_fields, parse_key, parse_table
+    from pktpath.offload.rss_key import check_queues, check_table, parse_fields, parse_key, parse_table
 
     card: NicSettings = NicSettings() if wishes["nic"] is None else import_module("pktpath.nic.store").load_nic(wishes["nic"])
     changes: dict[str, Any] = _coalesce(wishes["coalesce"])
@@ -103,9 +103,9 @@ def _settings(wishes: dict[str, Any]) -> "NicSettings":
     if wishes["queues"] is not None:
         queues = changes["queues"] = wishes["queues"]
         check_queues(queues)
-        if queues != card.queues:
-            # A table for another number of queues is no longer that of the card.
-            changes["indirection"] = ()
+        if wishes["indirection"] is None and card.indirection:
+            # As the kernel: a table that was set stays, and keeps queues that it names from going.
+            check_table(card.indirection, queues)
     if wishes["indirection"] is not None:
         changes["indirection"] = parse_table(wishes["indirection"], queues)
     if wishes["key"] is not None:

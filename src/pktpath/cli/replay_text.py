@@ -35,8 +35,8 @@ _FRAME_COUNTS = ("merged_frames", "merged", "lost")
 """Counters of losses that are none of a field."""
 
 
-def print_replay(done: "Replayed", options: "ReplayOptions") -> None:
-    """Print what each stage did."""
+def print_replay(done: "Replayed", options: "ReplayOptions", gro: "Replayed | None" = None) -> None:
+    """Print what each stage did; `gro` is what GRO would have done where LRO merged."""
     _line("card", card_words(options))
     _line("host", host_words(options))
     _line("wire", f"{count_of(done.frames, 'frame')} in {span(done.wire_seconds)}, {rate(done.frames, done.wire_seconds)}")
@@ -48,7 +48,7 @@ def print_replay(done: "Replayed", options: "ReplayOptions") -> None:
     click.echo("")
     _print_queues(done)
     click.echo("")
-    for label, text in _stages(done, options):
+    for label, text in _stages(done, options, gro):
         _line(label, text)
     if done.poll_sizes:
         click.echo("")
@@ -78,7 +78,7 @@ def _print_queues(done: "Replayed") -> None:
         click.echo(f"no frames on queue{'s' if len(idle) > 1 else ''} {_ranges(idle)}")
 
 
-def _stages(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str]]:
+def _stages(done: "Replayed", options: "ReplayOptions", gro: "Replayed | None") -> list[tuple[str, str]]:
     rows = [("balance", f"fullest queue {imbalance(done.queues):.2f} times the mean" if len(done.queues) > 1 else "one queue")]
     timers = f", {number(done.timers)} of gro_flush_timeout's timer" if done.timers else ""
     rows.append(("interrupts", f"{number(done.interrupts)}, {rate(done.interrupts, done.seconds)}{timers}"))
@@ -97,8 +97,10 @@ def _stages(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str]]
         rows.append(("not merged", ", ".join(f"{word} {number(count)}" for word, count in reasons) + " (docs/reasons.md)"))
     if done.lro:
         rows.append(("lro", ", ".join(f"{word} {number(count)}" for word, count in done.lro.items())))
-    if done.losses.get("lost"):
+    if done.losses.get("lost") or gro is not None:
         rows.append(("cut back", _losses(done.losses)))
+    if gro is not None:
+        rows.append(("with GRO", _losses(gro.losses)))
     waits = ", ".join(f"{name} {span(value / 1e6)}" for name, value in done.wait_us.items())
     rows.append(("waiting", f"from card to stack: {waits}"))
     return rows
@@ -107,7 +109,8 @@ def _stages(done: "Replayed", options: "ReplayOptions") -> list[tuple[str, str]]
 def _losses(losses: dict[str, int]) -> str:
     """Say how many frames cutting merged ones again would not give back, and what of them is lost."""
     what = [f"{word} {number(count)}" for word, count in losses.items() if count and word not in _FRAME_COUNTS]
-    return f"{number(losses['lost'])} of {number(losses['merged'])} merged frames cannot be rebuilt: {', '.join(what)}"
+    lost = f"{number(losses['lost'])} of {number(losses['merged'])} merged frames cannot be rebuilt"
+    return f"{lost}: {', '.join(what)}" if what else lost
 
 
 def _polls(done: "Replayed", options: "ReplayOptions") -> str:

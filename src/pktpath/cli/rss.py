@@ -20,6 +20,7 @@ _WORSE = 1.5
 
 _CAUSES = {
     "no_ip": ("not IP", "no hash, queue 0"),
+    "cut": ("cut by a snaplen", "no IP header is left to hash: queue 0 here, anywhere on the wire; capture with -s 0"),
     "no_fields": ("IP without chosen fields", "no hash, queue 0"),
     "fragment": ("IP fragments", "hashed by addresses alone, as only the first has ports: apart from other frames of the flow"),
     "vxlan": ("VXLAN", "hashed by the outer header: its source port tells flows apart as far as the sender draws it from them"),
@@ -102,7 +103,16 @@ def _card(
     inner: bool,
 ) -> "Card":  # fmt: skip
     """Return what the options say; what they leave out comes from the settings of a card, if one is named."""
-    from pktpath.offload.rss_key import HASH_FIELDS, check_queues, check_size, equal_table, parse_fields, parse_key, parse_table
+    from pktpath.offload.rss_key import (
+        HASH_FIELDS,
+        check_queues,
+        check_size,
+        check_table,
+        equal_table,
+        parse_fields,
+        parse_key,
+        parse_table,
+    )
     from pktpath.path.rss_report import Card
 
     card = Card(queues=0)
@@ -123,9 +133,10 @@ def _card(
         check_size(size)
     if indirection is not None:
         table = parse_table(indirection, number_of_queues, size)
-    elif size is not None or (queues is not None and queues != card.queues):
-        # A table for another number of queues, or of another size, is no longer that of the card.
-        table = equal_table(number_of_queues, size or len(table) or 128)
+    elif size is not None:
+        table = equal_table(number_of_queues, size)
+    elif table:
+        check_table(table, number_of_queues)
     from dataclasses import replace
 
     return replace(

@@ -16,6 +16,7 @@ from pktpath.nic.clock import NEVER
 from pktpath.nic.lists import push
 
 NAPI_POLL_WEIGHT = 64
+BUSY_POLL_BUDGET = 8
 
 SCHED, MISSED, DISABLE, NPSVC, IN_BUSY_POLL, THREADED, SCHED_THREADED = (1 << bit for bit in range(7))
 """NAPI_STATE_*: to be polled; asked for while it was; on the way to be disabled; not to be completed by
@@ -163,6 +164,12 @@ def napi_watchdog(napis, number, lists):
     napi.state = state | SCHED
     to_poller(napis, number, lists)
     return True
+
+
+@inlined
+def napi_budget(napi):
+    """Return how many frames one poll of an instance may take."""
+    return min(np.int64(napi.weight), BUSY_POLL_BUDGET) if napi.state & IN_BUSY_POLL else np.int64(napi.weight)
 
 
 @inlined

@@ -68,9 +68,10 @@ def alternatives(base: ReplayOptions) -> list[Alternative]:
         found.append(Alternative(name, flags, replace(base, **changes)))  # type: ignore[arg-type]
 
     queues = 1 if card.queues > 1 else _MANY_QUEUES
+    in_turn = f" --indirection {','.join(map(str, range(queues)))}" if card.indirection else ""
     host_with(
         f"{queues} queue{'s' if queues > 1 else ''}",
-        f"--queues {queues} --cpus {cpus}",
+        f"--queues {queues} --cpus {cpus}{in_turn}",
         cpus=cpus,
         settings=replace(card, queues=queues, indirection=()),
     )

@@ -24,6 +24,7 @@ from pktpath.nic.napi import (
     IN_BUSY_POLL,
     SCHED,
     busy_poll_end,
+    napi_budget,
     napi_complete_done,
     napi_complete_prepare,
     napi_may_complete,
@@ -155,7 +156,7 @@ def _queue_step(r, cpu, queue):
     state = host.softnet[cpu]
     group = batch_of(r.polls, cpu)
     before = group.used[FRAMES]
-    left = np.int64(host.napis[queue].weight) - state.taken
+    left = napi_budget(host.napis[queue]) - state.taken
     most = min(switches.grain, left, switches.group - before)
     count = ring_take(r.card.rings, queue, group, most)
     if count > 0:
@@ -228,7 +229,7 @@ def after_hand_up(r, cpu):
     queue = np.int64(state.polling)
     napi = host.napis[queue]
     work = np.int64(state.taken)
-    full = work >= napi.weight
+    full = work >= napi_budget(napi)
     repoll = full and not napi.state & (DISABLE | IN_BUSY_POLL)
     completes = not repoll and napi_may_complete(napi)
     if completes and not state.completing:

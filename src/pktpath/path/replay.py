@@ -9,16 +9,17 @@ and the same options give the same result.
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pktpath.batch import FRAMES, Batch, release
 from pktpath.features import Feature
 from pktpath.nic.host import make_card, make_host
 from pktpath.nic.napi import napi_enable
 from pktpath.offload.rss import make_rss
+from pktpath.offload.rss_key import equal_table
 from pktpath.path.host_loop import ARRIVALS_WANTED, IDLE, run
 from pktpath.path.loss import count_losses, make_counts
 from pktpath.path.receive import Receiver, Switches, make_receiver
+from pktpath.path.replay_clock import CaptureClock
 from pktpath.path.replay_report import report
 from pktpath.path.replay_types import Replayed, ReplayOptions
 from pktpath.path.steer import steer
@@ -30,8 +31,6 @@ _GROUP = 8
 _MOST_BUFFERS = 1 << 18
 _LARGE_BUFFERS = 1024
 _RFS_FLOWS = 32768
-_LONGEST_GAP = 86_400 * 1_000_000_000
-"""Nanoseconds; a longer gap between two frames is a broken timestamp."""
 _MTU_FRAME = 1522
 
 
@@ -92,7 +91,7 @@ class Replay:
         buffers = min(settings.queues * (settings.rx_ring + 4096) + 16384, _MOST_BUFFERS)
         pool = make_pool(header=65536, normal=buffers, large=_LARGE_BUFFERS)
         switches = Switches(
-            features=int(features | (Feature.GRO_UDP_FWD & settings.features.active)),
+            features=int(features),
             lro=bool(features & Feature.LRO),
             gro=bool(features & Feature.GRO),
             verify=not features & Feature.RXCSUM,
@@ -105,18 +104,12 @@ class Replay:
         on_the_way = settings.queues * (settings.rx_ring + 4096) + 8192
         self.receiver: Receiver = make_receiver(pool, card, host, switches, originals=on_the_way)
         self._losses = make_counts()
-        self._rss = make_rss(
-            settings.key, _table(settings.indirection, settings.queues), settings.hash_fields, settings.hash_inner
-        )
+        table = settings.indirection or equal_table(settings.queues)
+        self._rss = make_rss(settings.key, table, settings.hash_fields, settings.hash_inner)
         self._keeps_hash = bool(features & Feature.RXHASH) or options.rps or options.rfs
         self._queue = np.zeros(_BATCH, np.int64)
-        self._epoch: int | None = None
-        self._last = 0
-        self._shift = 0
-        self._arrived = 0
+        self._clock = CaptureClock(options.speed)
         self._cut = 0
-        self._backwards = self._first_backwards = 0
-        self._gaps = self._first_gap = 0
         self._long = 0
 
     def arrive(self, batch: Batch) -> None:
@@ -128,7 +121,7 @@ class Replay:
             self._queue = np.zeros(count, np.int64)
         self._long += int((batch.wire_len[:count] > _MTU_FRAME).sum())
         self._cut += int((batch.wire_len[:count] > batch.frame_len[:count]).sum())
-        batch.timestamp[:count] = self._since_start(batch.timestamp[:count])
+        batch.timestamp[:count] = self._clock.tell(batch.timestamp[:count])
         steer(batch, 0, count, self._rss, self._queue, self._keeps_hash)
         first = 0
         why = -1
@@ -144,14 +137,7 @@ class Replay:
         while why != IDLE:
             _, why = run(self.receiver, nothing, 0, 0, self._queue, True)
             self._empty_stack()
-        lines = list(warnings or [])
-        if self._backwards:
-            lines.append(
-                f"{self._backwards} frames, first frame {self._first_backwards}, are older than the newest before them: "
-                "each arrives together with that"
-            )
-        if self._gaps:
-            lines.append(f"frame {self._first_gap} comes more than a day after the one before it: taken for a day")
+        lines = [*(warnings or []), *self._clock.lies()]
         if self._cut:
             lines.append(f"{self._cut} frames were cut by a snaplen: they do not merge, and cut headers hide their flow")
         if self._long and warnings is not None:  # of a capture: who makes traffic knows its size
@@ -159,39 +145,10 @@ class Replay:
                 f"{self._long} frames are longer than an MTU of 1500 allows on a wire: "
                 "where they are super-frames of the sender, cut them first with pktpath segment"
             )
-        return report(self.receiver, self._losses, self._last, lines, damaged=damaged)
+        return report(self.receiver, self._losses, self._clock.last, lines, damaged=damaged)
 
     def _empty_stack(self) -> None:
         count_losses(self.receiver.originals, self.receiver.stack, 0, self._losses)
         if self._sink is not None:
             self._sink(self.receiver.stack)
         release(self.receiver.stack)
-
-    def _since_start(self, stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return times since the first frame, never backwards, on the replay's clock."""
-        if self._epoch is None:
-            self._epoch = int(stamps[0])
-            self._newest = int(stamps[0])
-        before = np.concatenate([[self._newest], stamps])
-        newest = np.maximum.accumulate(before)
-        late = np.flatnonzero(before[1:] < newest[:-1])
-        if len(late) and not self._backwards:
-            self._first_backwards = self._arrived + int(late[0]) + 1
-        self._backwards += len(late)
-        steps = np.diff(newest)
-        far = np.flatnonzero(steps > _LONGEST_GAP)
-        if len(far) and not self._gaps:
-            self._first_gap = self._arrived + int(far[0]) + 1
-        self._gaps += len(far)
-        self._arrived += len(stamps)
-        elapsed = self._shift + np.cumsum(np.minimum(steps, _LONGEST_GAP))
-        self._newest = int(newest[-1])
-        self._shift = int(elapsed[-1])
-        speed = self.options.speed
-        times = elapsed // speed.numerator * speed.denominator + elapsed % speed.numerator * speed.denominator // speed.numerator
-        self._last = int(times[-1])
-        return times
-
-
-def _table(indirection: tuple[int, ...], queues: int) -> tuple[int, ...]:
-    return indirection or tuple(entry % queues for entry in range(128))

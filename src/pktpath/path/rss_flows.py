@@ -47,11 +47,13 @@ class Cause(IntEnum):
     """By its addresses: no port of TCP or SCTP is chosen."""
     OTHER_PROTOCOL = 10
     """By its addresses: a protocol without ports, or ports that are not here."""
+    CUT = 11
+    """Not at all here: a snaplen left no IP header of what was IP on the wire, or may have been."""
 
 
 CAUSES = len(Cause)
 _BY_PORTS, _NO_IP, _NO_FIELDS, _FRAGMENT, _FIRST_TUNNEL = 0, 1, 2, 3, 4
-_UDP_ADDRESSES, _BY_ADDRESSES, _OTHER_PROTOCOL = 8, 9, 10
+_UDP_ADDRESSES, _BY_ADDRESSES, _OTHER_PROTOCOL, _CUT = 8, 9, 10, 11
 TUNNEL_CAUSES = (Cause.VXLAN, Cause.GENEVE, Cause.GRE, Cause.IP_IN_IP)
 
 NOW, INNER, UDP_PORTS = 0, 1, 2
@@ -193,15 +195,11 @@ def account(batch, first, last, hashes, rss, flows, tally, whole):
 @inlined
 def _key(batch, i, inner):
     """Return the five words that tell the flow of frame `i` from others."""
-    frame = batch.frames[i]
     mem = batch.pool.mem
     network, at, protocol, ports, tunnel = locate(batch, i, inner)
     zero = np.uint64(0)
     if network == 0:
-        kind = np.int64(0)
-        if frame.network_offset >= ethernet.LENGTH and (frame.link == link.ETHERNET or frame.link == link.SLL):
-            kind = load16(mem, frame.head_addr + np.int64(frame.network_offset) - 2)
-        return zero, zero, zero, zero, np.uint64(kind << 16) << _PORTS_SHIFT
+        return zero, zero, zero, zero, np.uint64(_ethertype(batch, i) << 16) << _PORTS_SHIFT
     if not inner:
         tunnel = tunnel_of(batch, i)
     last = np.uint64(tunnel) | np.uint64(network) << _NETWORK_SHIFT | np.uint64(protocol) << _PROTOCOL_SHIFT
@@ -224,6 +222,15 @@ def _key(batch, i, inner):
 
 
 @inlined
+def _ethertype(batch, i):
+    """The ethertype of frame `i`, 0 where its link header has none or is cut."""
+    frame = batch.frames[i]
+    if frame.network_offset >= ethernet.LENGTH and (frame.link == link.ETHERNET or frame.link == link.SLL):
+        return load16(batch.pool.mem, frame.head_addr + np.int64(frame.network_offset) - 2)
+    return np.int64(0)
+
+
+@inlined
 def _long(mem, at):
     return np.uint64(load32(mem, at)) << _HALF | np.uint64(load32(mem, at + 4))
 
@@ -239,19 +246,28 @@ def _mixed(flows, a, b, c, d, e):
 
 
 @inlined
-def _row(flows, a, b, c, d, e):
-    """Row of the flow with this key, a new one if there is room, else -1."""
+def _slot(flows, a, b, c, d, e):
+    """Slot that the flow with this key has, or would have."""
     mask = len(flows.slots) - 1
     slot = np.int64(_mixed(flows, a, b, c, d, e) & np.uint64(mask))
     keys = flows.keys
     while flows.slots[slot] >= 0:
         row = np.int64(flows.slots[slot])
         if keys[row, 0] == a and keys[row, 4] == e and keys[row, 1] == b and keys[row, 2] == c and keys[row, 3] == d:
-            return row
+            break
         slot = (slot + 1) & mask
-    row = flows.used[0]
-    if row == len(keys):
-        return np.int64(-1)
+    return slot
+
+
+@inlined
+def _row(flows, a, b, c, d, e):
+    """Row of the flow with this key, a new one if there is room, else -1."""
+    slot = _slot(flows, a, b, c, d, e)
+    row = np.int64(flows.slots[slot])
+    keys = flows.keys
+    if row >= 0 or flows.used[0] == len(keys):
+        return row
+    row = np.int64(flows.used[0])
     flows.used[0] = row + 1
     flows.slots[slot] = row
     keys[row, 0] = a
@@ -267,7 +283,11 @@ def _cause(batch, i, rss):
     """Return by what frame `i` is hashed: a `Cause`."""
     network, _, protocol, ports, _ = locate(batch, i, rss.inner)
     if network == 0:
-        return _NO_IP
+        frame = batch.frames[i]
+        if frame.wire_len <= frame.frame_len:
+            return _NO_IP
+        kind = _ethertype(batch, i)
+        return _CUT if kind in (0, ethernet.IPV4, ethernet.IPV6) else _NO_IP
     if ports == IN_FRAGMENT:
         return _FRAGMENT
     fields = fields_of(rss, network, protocol, ports)
@@ -327,27 +347,13 @@ def count_pairs(flows, hashes, rss):
             continue
         turned = e & _LOW | (e >> _PORTS_SHIFT & np.uint64(0xFFFF)) << np.uint64(48) | e >> np.uint64(48) << _PORTS_SHIFT
         if network == 4:
-            other = _find(flows, a >> _HALF | a << _HALF, b, c, d, turned)
+            other = np.int64(flows.slots[_slot(flows, a >> _HALF | a << _HALF, b, c, d, turned)])
         else:
-            other = _find(flows, c, d, a, b, turned)
+            other = np.int64(flows.slots[_slot(flows, c, d, a, b, turned)])
         if other > row:
             pairs += 1
             together += queue_of(rss, np.int64(hashes[row])) == queue_of(rss, np.int64(hashes[other]))
     return pairs, together
-
-
-@inlined
-def _find(flows, a, b, c, d, e):
-    """Row of the flow with this key, -1 where there is none."""
-    mask = len(flows.slots) - 1
-    slot = np.int64(_mixed(flows, a, b, c, d, e) & np.uint64(mask))
-    keys = flows.keys
-    while flows.slots[slot] >= 0:
-        row = np.int64(flows.slots[slot])
-        if keys[row, 0] == a and keys[row, 4] == e and keys[row, 1] == b and keys[row, 2] == c and keys[row, 3] == d:
-            return row
-        slot = (slot + 1) & mask
-    return np.int64(-1)
 
 
 @kernel
