@@ -63,6 +63,7 @@ class Daemon:
         self._opening, self._ending = True, False
         self._version = -1
         self._revalidation: Timer | None = None
+        self._serving: Timer | None = None
         self._started = time.monotonic()
         self.switch: Switch
         self.commands: dict[str, Command] = {}
@@ -149,8 +150,12 @@ class Daemon:
     # What the loop calls
 
     def _upcalls(self) -> None:
+        # One call to come at most: one for each event would leave the control socket ever less under a flood.
+        if self._serving is not None:
+            self._serving.cancel()
+            self._serving = None
         if self.switch.engine.handle_upcalls(UPCALLS):
-            self.loop.after(0, self._upcalls)
+            self._serving = self.loop.after(0, self._upcalls)
 
     def _look_at_version(self) -> None:
         if self.switch.tables.version != self._version:
@@ -240,12 +245,23 @@ class Daemon:
                     break
                 if not engine.handle_upcalls(UPCALLS):
                     time.sleep(0.001)
+            totals = self._totals()
             self.switch.dirty = True
             try:
                 self.switch.save()
             except Refused as error:
                 _log.warning("%s", error)
-        _log.info("stopped")
+        _log.info("stopped; forwarded at the end: %s", totals)
+
+    def _totals(self) -> str:
+        """Say what went through, port for port, once nothing moves any more."""
+        view = self.switch.engine.view()
+        ports = (
+            f"{port.name} rx {port.counters.get('rx_packets', 0)} tx {port.counters.get('tx_packets', 0)}"
+            f" dropped {port.counters.get('tx_dropped', 0)}"
+            for port in view.ports
+        )
+        return ", ".join([f"hit {view.hit} missed {view.missed} lost {view.lost}", *ports])
 
     def close(self) -> None:
         """Close what `open` opened, without ado; for who does not `run`."""

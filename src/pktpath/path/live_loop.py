@@ -23,6 +23,7 @@ from pktpath.path.live_transmit import send
 from pktpath.path.live_types import POLLED, SEEN, Context, Control, Ring, Setting, Stages, Tally, batch_at
 from pktpath.path.live_upcall import take_answers, wake_slow_path
 from pktpath.port import libc
+from pktpath.port.barrier import fence
 from pktpath.port.live import MAX_BURST
 from pktpath.switch.datapath import Count
 from pktpath.wire.parse import parse
@@ -142,6 +143,7 @@ def _rest(worker, waiting):
     """Wait in epoll until a queue or somebody else has news."""
     # Who has news looks at ASLEEP after writing them, so they are looked for once more after saying so.
     worker.control[_ASLEEP] = 1
+    fence()
     timeout = 0 if waiting.rings[_ANSWERED] != waiting.rings[_TAKEN] or worker.control[_STOP] else _FOREVER
     before = monotonic(worker.timespec)
     libc.epoll_wait(np.int32(worker.settings[_EPOLL]), worker.events.ctypes.data, 5, timeout)

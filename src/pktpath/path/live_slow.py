@@ -1,5 +1,6 @@
 """Between the workers and the slow path: upcalls are answered, megaflows installed, revalidated and credited."""
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import Control, Ring
-from pktpath.path.live_upcall import answer
+from pktpath.path.live_upcall import answer, settle
 from pktpath.switch.flow_table import FlowTable
 from pktpath.switch.slow_path import SlowPath, Translation
 
@@ -16,6 +17,7 @@ _SLICE = 0.004
 _ROUND = 0.5
 """Seconds between two looks at the same megaflow."""
 _NANO = 1e-9
+_log = logging.getLogger("pktpath.slow_path")
 
 
 class _Made(NamedTuple):
@@ -53,9 +55,12 @@ class Upcalls:
         self._began = 0.0
         self.refused = 0
         """Megaflows that found no room or were above the limit."""
+        self.faults = 0
+        """Frames whose translation failed."""
 
     def warm(self) -> None:
         """Let the kernel that answers be compiled before the first upcall waits for it."""
+        settle()
         for thread in self._threads:
             waiting = thread.context.waiting
             scratch = waiting._replace(answers=waiting.answers.copy(), rings=waiting.rings.copy())
@@ -68,10 +73,12 @@ class Upcalls:
         for thread in self._threads:
             thread.worker.control[Control.UPCALL_WAKE] = 0
         left = most
-        for thread in self._threads:
-            left -= self._serve(thread, left)
+        for nth, thread in enumerate(self._threads):
+            # Nobody waits behind a worker that asks more than all others.
+            left -= self._serve(thread, -(-left // (len(self._threads) - nth)))
         for thread in self._threads:
             thread.worker.control[Control.UPCALL_WAKE] = 1
+        settle()
         # A worker that asked between our last look and the line before writes nothing: look once more.
         return any(_waiting(thread) for thread in self._threads)
 
@@ -83,12 +90,29 @@ class Upcalls:
             place = int(waiting.asked[nth & (len(waiting.asked) - 1)])
             key = self._table.key_in(waiting.keys, place)
             flow = self._table.find_row(waiting.keys, place)
-            number = int(self._table.table.flows[flow].program) if flow >= 0 else self._translate(key, thread.core)
+            if flow >= 0:
+                number = int(self._table.table.flows[flow].program)
+            else:
+                number = self._safely(key, thread.core)
             answer(waiting, place, number)
             waiting.rings[Ring.READ] = nth + 1
         if count:
             thread.wake()
         return count
+
+    def _safely(self, key: int, core: int | None) -> int:
+        """Translate a key; a frame that finds a fault of ours is dropped, and those behind it still have their turn."""
+        try:
+            return self._translate(key, core)
+        except MemoryError as error:
+            _log.warning("%s; all megaflows are made anew", error)
+            self.flush()
+        except Exception:
+            self.faults += 1
+            # The first of them says it; a flood must not fill a disk.
+            if self.faults & (self.faults - 1) == 0:
+                _log.exception("a fault of pktpath's own in the slow path, number %d; the frame is dropped", self.faults)
+        return self._table.program_of(())
 
     def _translate(self, key: int, core: int | None) -> int:
         """Translate a key, install what covers it and return the program."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from pktpath.path.live_loop import link, run
 from pktpath.path.live_types import Context, Control, Setting
+from pktpath.path.live_upcall import settle
 
 _PR_SET_TIMERSLACK, _SLACK_NS = 29, 1000
 _NEWS = (1).to_bytes(8, "little")
@@ -29,7 +30,8 @@ class LiveThread:
         worker.settings[Setting.EVENT] = self.event
         self._fds: set[int] = set()
         self._restless = 0
-        self._go = threading.Event()
+        self._go = threading.Semaphore(0)
+        """One turn of `_main` each; a pause that follows a resume at once finds the thread on its way, not forgotten."""
         self._rests = threading.Event()
         self._rests.set()
         self._ended = False
@@ -40,6 +42,9 @@ class LiveThread:
     def start(self) -> None:
         """Start the thread and let it run; what is not compiled yet is compiled first."""
         link(self.context)
+        # A turn here, so that the loop itself is compiled too before anybody believes that frames are forwarded.
+        self.worker.control[Control.STOP] = 1
+        run(self.context)
         self._thread = threading.Thread(target=self._main, name=f"pmd-{self.core}" if self.poll else "datapath", daemon=True)
         self._thread.start()
         self.resume()
@@ -49,18 +54,18 @@ class LiveThread:
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})
         while True:
-            self._go.wait()
+            self._go.acquire()
             if self._ended:
                 return
             try:
                 run(self.context)
             except BaseException as failure:  # noqa: BLE001  told by whoever looks; a thread has nobody to raise to
                 self.failure = failure
-                self._go.clear()
             self._rests.set()
 
     def wake(self) -> None:
         """Make it look again if it sleeps."""
+        settle()
         if self.worker.control[Control.ASLEEP]:
             os.write(self.event, _NEWS)
 
@@ -69,7 +74,6 @@ class LiveThread:
         self._paused += 1
         if self._paused > 1:
             return
-        self._go.clear()
         self.worker.control[Control.STOP] = 1
         os.write(self.event, _NEWS)
         self._rests.wait()
@@ -83,7 +87,7 @@ class LiveThread:
         sleeps = not self.poll and not self._restless
         self.worker.settings[Setting.EPOLL] = self.epoll.fileno() if sleeps else -1
         self._rests.clear()
-        self._go.set()
+        self._go.release()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -126,7 +130,7 @@ class LiveThread:
         if self._thread is not None:
             self.pause()
             self._ended = True
-            self._go.set()
+            self._go.release()
             self._thread.join()
             self._thread = None
         self.epoll.close()

@@ -11,6 +11,7 @@ from pktpath.jit import inlined, kernel
 from pktpath.path.live_types import Control, Ring, Setting, Tally
 from pktpath.pool import HEADROOM, NO_CHUNK, chunk_address, chunk_alloc, chunk_class_for, chunk_get
 from pktpath.port import libc
+from pktpath.port.barrier import fence
 from pktpath.switch.datapath import Count
 from pktpath.switch.fields import KEY_WORDS
 from pktpath.wire.load import copy_bytes
@@ -76,6 +77,8 @@ def _hold(held, batch, i, place):
 @inlined
 def wake_slow_path(worker):
     """Tell the slow path that something waits, if it sleeps."""
+    # It says that it sleeps and then looks for frames; we put frames in and then look whether it sleeps.
+    fence()
     if worker.control[_WAKE]:
         worker.control[_WAKE] = 0
         worker.timespec[2] = 1
@@ -108,3 +111,9 @@ def answer(waiting, place, program):
     waiting.answers[answered & (len(waiting.asked) - 1), 0] = place
     waiting.answers[answered & (len(waiting.asked) - 1), 1] = program
     waiting.rings[_ANSWERED] = answered + 1
+
+
+@kernel
+def settle():
+    """Let everybody see what was written before anything more is read: for Python, which asks who sleeps."""
+    fence()

@@ -1,4 +1,4 @@
-"""Words that another side of a ring writes or reads: loads that acquire, stores that release.
+"""Words that another side of a ring writes or reads: loads that acquire, stores that release, and a fence for both.
 
 What was stored before a releasing store is seen by whoever reads its value with an acquiring load. Addresses are
 those of the process, aligned to four bytes. Interpreted, the same names go through ctypes, which on machines
@@ -19,6 +19,9 @@ if JIT_DISABLED:
     def release32(address, value):
         """Store a 32-bit word; earlier loads and stores are done before it."""
         ctypes.c_uint32.from_address(int(address)).value = int(value)
+
+    def fence():
+        """Do no load that follows before every store that went before is seen: the interpreter's own locks do it."""
 
 else:
     from llvmlite import ir
@@ -45,3 +48,13 @@ else:
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), codegen
+
+    @intrinsic
+    def fence(_typing: Any) -> Any:
+        """Do no load that follows before every store that went before is seen."""
+
+        def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            builder.fence("seq_cst")
+            return context.get_dummy_value()
+
+        return types.void(), codegen

@@ -4,6 +4,7 @@ Equal action lists share one program. What was taken away is used again after a 
 every worker has begun another iteration since, and until it has, rows wait.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,7 +57,7 @@ class FlowTable:
         self._epoch = epoch
         self._capacity = capacity
         self._free = list(range(capacity - 1, -1, -1))
-        self._waiting: list[tuple[tuple[int, ...], int]] = []
+        self._waiting: deque[tuple[tuple[int, ...], int]] = deque()
         self._waiting_subtables: list[tuple[tuple[int, ...], int]] = []
         self._subtables: dict[int, int] = {}
         self._members: dict[int, int] = {}
@@ -124,7 +125,7 @@ class FlowTable:
         """Whether all that was taken away may be used again; makes it so where the time has come."""
         now = self._epoch()
         while self._waiting and _past(self._waiting[0][0], now):
-            self._free.append(self._waiting.pop(0)[1])
+            self._free.append(self._waiting.popleft()[1])
         while self._waiting_subtables and _past(self._waiting_subtables[0][0], now):
             self._free_subtables.append(self._waiting_subtables.pop(0)[1])
         if self._swept is not None and _past(self._swept, now):
