@@ -29,34 +29,46 @@ class LiveThread:
         worker.settings[Setting.EVENT] = self.event
         self._fds: set[int] = set()
         self._restless = 0
-        self._go = threading.Event()
+        # Counts, where an event could be cleared again before the thread has come to look at it.
+        self._go = threading.Semaphore(0)
         self._rests = threading.Event()
         self._rests.set()
         self._ended = False
         self._paused = 1
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._linked = False
 
     def start(self) -> None:
         """Start the thread and let it run; what is not compiled yet is compiled first."""
-        link(self.context)
+        self._link()
         self._thread = threading.Thread(target=self._main, name=f"pmd-{self.core}" if self.poll else "datapath", daemon=True)
         self._thread.start()
         self.resume()
+
+    def _link(self) -> None:
+        if not self._linked:
+            link(self.context)
+            self._linked = True
+
+    def turn(self) -> None:
+        """Serve in the caller's thread until a turn brings nothing more: for a worker that was not started."""
+        self._link()
+        self.worker.control[Control.STOP] = 1
+        run(self.context)
 
     def _main(self) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})
         while True:
-            self._go.wait()
+            self._go.acquire()
             if self._ended:
                 return
             try:
                 run(self.context)
             except BaseException as failure:  # noqa: BLE001  told by whoever looks; a thread has nobody to raise to
                 self.failure = failure
-                self._go.clear()
             self._rests.set()
 
     def wake(self) -> None:
@@ -69,7 +81,6 @@ class LiveThread:
         self._paused += 1
         if self._paused > 1:
             return
-        self._go.clear()
         self.worker.control[Control.STOP] = 1
         os.write(self.event, _NEWS)
         self._rests.wait()
@@ -83,7 +94,7 @@ class LiveThread:
         sleeps = not self.poll and not self._restless
         self.worker.settings[Setting.EPOLL] = self.epoll.fileno() if sleeps else -1
         self._rests.clear()
-        self._go.set()
+        self._go.release()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -126,7 +137,7 @@ class LiveThread:
         if self._thread is not None:
             self.pause()
             self._ended = True
-            self._go.set()
+            self._go.release()
             self._thread.join()
             self._thread = None
         self.epoll.close()
