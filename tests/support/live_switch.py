@@ -25,7 +25,7 @@ NUMBERS = {"p1": 1, "p2": 2, "p3": 3, "p4": 4, "br0": of.LOCAL}
 class LiveSwitch:
     """Bridge br0 with ports p1 to p4 and its own."""
 
-    def __init__(self, flows=(), *, groups=(), meters=(), features=None, numbers=None, tagging=None, room=4 << 20, **settings):
+    def __init__(self, flows=(), *, groups=(), meters=(), features=None, numbers=None, tagging=None, mtu=1600, **settings):
         usual = {"header_chunks": 1024, "normal_chunks": 2048, "large_chunks": 128, "flow_limit": 4000, "emc_insert_inv_prob": 1}
         self.tables = LiveTables()
         self.bridge = self.tables.add_bridge("br0")
@@ -36,7 +36,7 @@ class LiveSwitch:
         self.ports = {}
         for number, (name, openflow) in enumerate((numbers or NUMBERS).items(), 1):
             active = (features or {}).get(name, SUPER_FRAMES)
-            port = MemoryPort(name, self.engine.memory, self.engine.queues.memory, number=number, default=active, room=room)
+            port = MemoryPort(name, self.engine.memory, self.engine.queues.memory, number=number, default=active, mtu=mtu)
             self.ports[number] = port
             self.bridge.add_port(name, number, openflow, **(tagging or {}).get(name, {}))
             self.engine.add_port(EnginePort(number, "br0", openflow, port, FeatureState(port.able, active, active)))

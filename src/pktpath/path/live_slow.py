@@ -43,6 +43,7 @@ class Upcalls:
         self._round: list[int] = []
         self._totals: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._seen_version = -1
+        self._round_began = 0.0
         self._next_round = 0.0
         self.translated = 0
         """Translations so far."""
@@ -76,22 +77,27 @@ class Upcalls:
         read = int(waiting.rings[Ring.READ])
         for nth in range(read, read + count):
             place = int(waiting.asked[nth & (WAITING - 1)])
-            key = self._table.key_in(waiting.keys, place)
+            size = int(waiting.held.frame_len[place])
             flow = self._table.find_row(waiting.keys, place)
-            number = int(self._table.table.flows[flow].program) if flow >= 0 else self._translate(key, thread.core)
+            if flow >= 0:
+                number = int(self._table.table.flows[flow].program)
+                self._slow_path.credit(self._made[flow].translation, 1, size, time.monotonic())
+            else:
+                number = self._translate(self._table.key_in(waiting.keys, place), thread.core, size)
             answer(waiting, place, number)
             waiting.rings[Ring.READ] = nth + 1
         if count:
             thread.wake()
         return count
 
-    def _translate(self, key: int, core: int | None) -> int:
-        """Translate a key, install what covers it and return the program."""
+    def _translate(self, key: int, core: int | None, size: int) -> int:
+        """Translate the key of a frame of this size, install what covers it and return the program."""
         translation = self._slow_path.translate(key)
         self.translated += 1
         number = self._table.program_of(translation.actions)
+        # The frame itself: the megaflow counts those that come after it.
+        self._slow_path.credit(translation, 1, size, time.monotonic())
         if translation.slow:
-            self._slow_path.credit(translation, 1, 0, time.monotonic())
             return number
         if len(self._table) < self.flow_limit:
             flow = self._table.install(key, translation.mask, translation.actions)
@@ -100,7 +106,6 @@ class Upcalls:
                 self._made[flow] = _Made(key, translation, self._slow_path.version, now, 0, 0, core)
                 return number
         self.refused += 1
-        self._slow_path.credit(translation, 1, 0, time.monotonic())
         return number
 
     def revalidate(self, now: float) -> float:
@@ -113,11 +118,13 @@ class Upcalls:
             self._next_round = now + _ROUND
             self._round = list(self._made)
             self._totals = self._table.totals()
+            self._round_began = time.monotonic()
         end = time.monotonic() + _SLICE
         while self._round:
             for flow in self._round[-64:]:
                 # Those installed since the round began have their turn in the next one.
-                if flow in self._made and flow < len(self._totals[0]):
+                made = self._made.get(flow)
+                if made is not None and made.created < self._round_began and flow < len(self._totals[0]):
                     self._look_at(flow, now)
             del self._round[-64:]
             if time.monotonic() > end:
