@@ -182,7 +182,10 @@ def test_a_flood_of_new_flows_leaves_those_that_are_known(tmp_path):
         net.offload(1, "gro", "on")
         inside(net.space, "ethtool", "-K", "p1", "gro", "on")
         net.transfer(3, 2)
-        with stream(net, 3, 2) as arrived, blast("eth0", netns=net.ends[0], cpu=1, flows=1 << 22, target="02:00:00:00:00:02") as load:
+        with (
+            stream(net, 3, 2) as arrived,
+            blast("eth0", netns=net.ends[0], cpu=1, flows=1 << 22, target="02:00:00:00:00:02") as load,
+        ):
             until(lambda: switch.status()["lost"] > 1000, 20)
             assert flows(arrived, 200, 10)
             times = []
@@ -241,6 +244,7 @@ def test_garbage_and_floods_at_the_control_socket_stop_no_frame(tmp_path):
 def test_after_a_kill_the_next_start_undoes_and_does_again(tmp_path):
     text = THREE.replace('p1]\ntype = "packet"', 'p1]\ntype = "packet"\nmtu = 1400\ndevice_features = {tso = false}')
     with Net(3) as net:
+
         def facts():
             device = json.loads(run("ip", "-n", net.space, "-d", "-j", "link", "show", "p1"))[0]
             features = re.search("tcp-segmentation-offload: (\\w+)", inside(net.space, "ethtool", "-k", "p1"))[1]
@@ -268,6 +272,7 @@ def test_after_a_kill_the_next_start_undoes_and_does_again(tmp_path):
 def test_a_second_switch_of_the_same_socket_or_interface(tmp_path):
     text = THREE.replace('"packet"', '"xdp"')
     with Net(3) as net, Running(tmp_path, text, space=net.space) as switch:
+
         def second(file):
             done = subprocess.run(
                 ["ip", "netns", "exec", net.space, sys.executable, "-m", "pktpath", "switch", "run", str(file)],
@@ -324,6 +329,7 @@ type = "packet"
 openflow = 4
 """
     with Net(2) as net, Running(tmp_path, text, space=net.space) as switch:
+
         def forwarded(port):
             return switch.counters()[port]["tx_packets"]
 

@@ -235,6 +235,14 @@ def test_a_tag_that_was_there_keeps_its_protocol():
     assert answer.actions == (dp.Set("vlan_tci", 0x6007, 0xFFFF), dp.Output(12))
     assert answer.mask & FIELDS["vlan_tci"].mask == FIELDS["vlan_tci"].mask
 
+    # Also where a group changed it before, and it is to be as it was under another one.
+    slow, _ = build(["actions=group:1,push_vlan:0x8100,output:2"])
+    assert slow.translate(tcp(vlan_tci=0x7005)).actions[-3:] == (
+        dp.Set("vlan_tci", 0x6005, 0xFFFF),
+        dp.PushVlan(0x8100, 0),
+        dp.Output(12),
+    )
+
 
 def test_time_to_live_ends():
     slow, _ = build(["actions=resubmit(,1),output:3", "table=1,actions=dec_ttl,output:2"])

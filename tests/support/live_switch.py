@@ -1,6 +1,6 @@
 """A switch as its users start it, a process of its own, between network namespaces of a test.
 
-    ends[0] eth0 ── p1   ends[1] eth0 ── p2 …   all pN in the namespace `space` of the switch
+ends[0] eth0 ── p1   ends[1] eth0 ── p2 …   all pN in the namespace `space` of the switch
 """
 
 import contextlib

@@ -163,6 +163,11 @@ class LiveEngine:
             thread.worker.control[Control.UPCALL_WAKE] = 1
             thread.start()
 
+    def turn(self) -> None:
+        """Instead of `start`: let each worker serve what is there, one after the other, in the caller's thread."""
+        for thread in self._threads:
+            thread.turn()
+
     def add_port(self, port: EnginePort) -> None:
         """Begin to receive from and to send to a port."""
         queues = port.port.rx

@@ -45,6 +45,7 @@ class Upcalls:
         self._round: list[int] = []
         self._totals: tuple[list[int], list[int], list[int]] = ([], [], [])
         self._seen_version = -1
+        self._round_began = 0.0
         self._next_round = 0.0
         self.translated = 0
         """Translations so far."""
@@ -52,7 +53,6 @@ class Upcalls:
         """Most megaflows at a time."""
         self.round_seconds = 0.0
         """How long the last look at all megaflows took."""
-        self._began = 0.0
         self.refused = 0
         """Megaflows that found no room or were above the limit."""
         self.faults = 0
@@ -88,22 +88,23 @@ class Upcalls:
         read = int(waiting.rings[Ring.READ])
         for nth in range(read, read + count):
             place = int(waiting.asked[nth & (len(waiting.asked) - 1)])
-            key = self._table.key_in(waiting.keys, place)
+            size = int(waiting.held.frame_len[place])
             flow = self._table.find_row(waiting.keys, place)
             if flow >= 0:
                 number = int(self._table.table.flows[flow].program)
+                self._slow_path.credit(self._made[flow].translation, 1, size, time.monotonic())
             else:
-                number = self._safely(key, thread.core)
+                number = self._safely(self._table.key_in(waiting.keys, place), thread.core, size)
             answer(waiting, place, number)
             waiting.rings[Ring.READ] = nth + 1
         if count:
             thread.wake()
         return count
 
-    def _safely(self, key: int, core: int | None) -> int:
+    def _safely(self, key: int, core: int | None, size: int) -> int:
         """Translate a key; a frame that finds a fault of ours is dropped, and those behind it still have their turn."""
         try:
-            return self._translate(key, core)
+            return self._translate(key, core, size)
         except MemoryError as error:
             _log.warning("%s; all megaflows are made anew", error)
             self.flush()
@@ -114,13 +115,14 @@ class Upcalls:
                 _log.exception("a fault of pktpath's own in the slow path, number %d; the frame is dropped", self.faults)
         return self._table.program_of(())
 
-    def _translate(self, key: int, core: int | None) -> int:
-        """Translate a key, install what covers it and return the program."""
+    def _translate(self, key: int, core: int | None, size: int) -> int:
+        """Translate the key of a frame of this size, install what covers it and return the program."""
         translation = self._slow_path.translate(key)
         self.translated += 1
         number = self._table.program_of(translation.actions)
+        # The frame itself: the megaflow counts those that come after it.
+        self._slow_path.credit(translation, 1, size, time.monotonic())
         if translation.slow:
-            self._slow_path.credit(translation, 1, 0, time.monotonic())
             return number
         if len(self._table) < self.flow_limit:
             flow = self._table.install(key, translation.mask, translation.actions)
@@ -130,7 +132,6 @@ class Upcalls:
                 self.most = max(self.most, len(self._made))
                 return number
         self.refused += 1
-        self._slow_path.credit(translation, 1, 0, time.monotonic())
         return number
 
     def revalidate(self, now: float) -> float:
@@ -141,21 +142,22 @@ class Upcalls:
                 return self._next_round - now
             self._seen_version = self._slow_path.version
             self._next_round = now + _ROUND
-            self._began = time.monotonic()
             self._round = list(self._made)
             self._totals = self._table.totals()
+            self._round_began = time.monotonic()
         end = time.monotonic() + _SLICE
         while self._round:
             for flow in self._round[-64:]:
                 # Those installed since the round began have their turn in the next one.
-                if flow in self._made and flow < len(self._totals[0]):
+                made = self._made.get(flow)
+                if made is not None and made.created < self._round_began and flow < len(self._totals[0]):
                     self._look_at(flow, now)
             del self._round[-64:]
             if time.monotonic() > end:
                 return 0.0
         self._table.sort()
         self._table.passed()
-        self.round_seconds = time.monotonic() - self._began
+        self.round_seconds = time.monotonic() - self._round_began
         return max(self._next_round - now, 0.0)
 
     def _look_at(self, flow: int, now: float) -> None:

@@ -38,16 +38,28 @@ class LiveThread:
         self._paused = 1
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._linked = False
 
     def start(self) -> None:
         """Start the thread and let it run; what is not compiled yet is compiled first."""
-        link(self.context)
+        self._link()
         # A turn here, so that the loop itself is compiled too before anybody believes that frames are forwarded.
         self.worker.control[Control.STOP] = 1
         run(self.context)
         self._thread = threading.Thread(target=self._main, name=f"pmd-{self.core}" if self.poll else "datapath", daemon=True)
         self._thread.start()
         self.resume()
+
+    def _link(self) -> None:
+        if not self._linked:
+            link(self.context)
+            self._linked = True
+
+    def turn(self) -> None:
+        """Serve in the caller's thread until a turn brings nothing more: for a worker that was not started."""
+        self._link()
+        self.worker.control[Control.STOP] = 1
+        run(self.context)
 
     def _main(self) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, _SLACK_NS, 0, 0, 0)

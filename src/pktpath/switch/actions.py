@@ -4,6 +4,7 @@ The slow path translates a packet's way through the tables into a tuple of these
 numbers `(operation, a, b, c)`; equal tuples share one program.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -60,8 +61,12 @@ class Set(NamedTuple):
     mask: int
 
 
-class Meter(NamedTuple):
-    """Let the frame pass as the meter of this number says, or drop it."""
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Let the frame pass as the meter of this number says, or drop it.
+
+    No tuple: as one it would equal the `Output` to a port of this number, and equal actions share a program.
+    """
 
     number: int
 

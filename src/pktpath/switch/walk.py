@@ -186,12 +186,12 @@ class Walk:
         while common < min(len(old), len(new)) and old[common] == new[common]:
             common += 1
         old, new = old[common:], new[common:]
-        if len(old) == len(new) == 1 and old[0][0] is new[0][0] is None:
+        own = bool(old and new) and old[0][0] is new[0][0] is None
+        self.actions += [PopVlan() for _ in old[own:]]
+        if own:
             # Writing keeps the tag's own protocol, which the key does not know.
             self.actions.append(Set("vlan_tci", new[0][1] & ~VLAN_PRESENT, 0xFFFF))
-        else:
-            self.actions += [PopVlan() for _ in old]
-            self.actions += [PushVlan(tpid or 0x8100, tci & ~VLAN_PRESENT) for tpid, tci in new]
+        self.actions += [PushVlan(tpid or 0x8100, tci & ~VLAN_PRESENT) for tpid, tci in new[own:]]
         self.base_tags = self.tags
 
     def send(self, port: BridgePort) -> None:
