@@ -16,7 +16,7 @@ MOST_QUEUES = 64
 MOST_INTERFACE = 15
 """IFNAMSIZ - 1."""
 PORT_TYPES = ("packet", "tap", "xdp", "pcap", "memory")
-MODES = {"packet": ("auto", "vnet", "ring"), "xdp": ("auto", "native", "generic")}
+MODES = {"packet": ("auto", "ring", "mmsg"), "xdp": ("auto", "native", "generic")}
 """What `mode` may be for the types of ports that have it."""
 KERNEL = ("packet", "xdp")
 """Types that stand on an interface which is there without us."""
@@ -227,7 +227,7 @@ PORT = {
     "interface": Key(name, "the port's name", "the kernel's interface", ("packet", "tap", "xdp")),
     "openflow": Key(whole(1, 0xFEFF), "the first free", "number of the port in flows"),
     "queues": Key(whole(1, MOST_QUEUES), "1", "receive queues", ("packet", "tap", "xdp", "memory")),
-    "mode": Key(text, "auto", "packet: vnet or ring; xdp: native or generic; auto takes what carries more", tuple(MODES)),
+    "mode": Key(text, "auto", "packet: ring or mmsg; xdp: native or generic; auto takes what carries more", tuple(MODES)),
     "netns": Key(text, "the daemon's", "network namespace (`ip netns`) of the interface", ("packet", "tap", "xdp")),
     "mtu": Key(whole(68, 65535), "as it is", "MTU of the interface while the switch runs", ("packet", "tap", "xdp")),
     "tag": Key(whole(0, 4095), "none", "an access port of this VLAN"),
@@ -235,7 +235,7 @@ PORT = {
     "features": Key(features, "all that it can", "what pktpath does on the port, as {gro = false}"),
     "device_features": Key(features, "as they are", "features of the kernel's interface while the switch runs", KERNEL),
     "rx_file": Key(text, "none", "capture whose frames arrive", ("pcap",)),
-    "tx_file": Key(text, "none", "capture that takes what is sent", ("pcap",)),
+    "tx_file": Key(text, "none", "capture that takes what is sent; without it, that is counted and forgotten", ("pcap",)),
     "loop": Key(boolean, "false", "begin `rx_file` again at its end, for load", ("pcap",)),
 }
 """Keys of [bridge.NAME.port.NAME]."""

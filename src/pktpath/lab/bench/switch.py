@@ -17,7 +17,7 @@ from pktpath.errors import Refused
 from pktpath.lab.bench import switch_memory as memory
 from pktpath.lab.bench.common import CONDITIONS, Row
 from pktpath.lab.bench.switch_peers import FORWARDER_CPU, GENERATOR_CPU, OpenVSwitch, bridge, ovs, testpmd, upcalls
-from pktpath.lab.bench.switch_pktpath import Setting, Switch, pktpath, switch
+from pktpath.lab.bench.switch_pktpath import START, Setting, Switch, pktpath, switch
 from pktpath.lab.bench.switch_process import Daemon, PeerMissingError, program
 from pktpath.lab.bench.switch_topology import Topology, namespace, topology
 from pktpath.lab.bench.switch_traffic import new_flows, rate, round_trip, small_frames, tcp, tcp_server
@@ -258,11 +258,13 @@ def in_memory(effort: Effort, tell: Tell) -> list[Row]:
             capture = directory / "flows.pcap"
             memory.write_flows(capture, flows)
             ports: dict[str, dict[str, Setting]] = {
-                "in": {"type": "pcap", "rx_file": str(capture), "loop": True},
-                "out": {"type": "memory"},
+                "in": {"type": "pcap", "rx_file": str(capture), "loop": True, "features": {"gro": False}},
+                "out": {"type": "pcap"},
             }
-            settings: dict[str, Setting] = {"schedule": "poll", "cores": [FORWARDER_CPU]}
+            settings: dict[str, Setting] = {"schedule": "poll", "cores": [FORWARDER_CPU], "weight": 256}
             made = stack.enter_context(switch(space, directory / "pktpath", ports, [memory.RULE], settings))
+            # The first start on a machine compiles until here.
+            made.daemon.wait_until(lambda: made.port("out", "tx_packets") > 0, "pktpath's first frame", seconds=START)
             return lambda: rate(lambda: made.port("out", "tx_packets"), effort.seconds) / 1e6, (made.daemon,)
 
         def theirs(stack: ExitStack, directory: Path, flows: int = flows) -> tuple[Callable[[], float], Sequence[Daemon]]:
@@ -274,7 +276,7 @@ def in_memory(effort: Effort, tell: Tell) -> list[Row]:
             return lambda: rate(lambda: memory.sent(made.appctl("dpctl/show", "-s"), "out"), effort.seconds) / 1e6, made.daemons
 
         results = compete({PKTPATH: ours, peer: theirs}, effort, tell, case)
-        conditions = f"{max(flows, memory.FEWEST):,} frames of 64-byte UDP, looped, rule {memory.RULE}; one thread on cpu 1"
+        conditions = f"{max(flows, memory.FEWEST):,} frames of 64-byte UDP, looped, rule {memory.RULE}; one thread on cpu 1; pktpath: GRO off, weight 256"
         found += rows_of(case, results, {peer: 1.2}, ours=PKTPATH, unit="Mframes/s", conditions=conditions)
     return found
 

@@ -2,21 +2,20 @@
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pktpath.control.unixctl_client import call
 from pktpath.errors import Refused
 from pktpath.lab.bench.switch_peers import Forwarder
-from pktpath.lab.bench.switch_process import Daemon, PeerMissingError, started
+from pktpath.lab.bench.switch_process import Daemon, started
 from pktpath.lab.bench.switch_topology import IN_DEVICE, OUT_DEVICE, Namespace, Topology
 
 Setting = str | int | bool | Sequence[str] | Sequence[int] | Mapping[str, bool]
-_START = 300.0
+START = 300.0
 """Seconds that a start may take: the first one on a machine compiles."""
 _NAME = "bench"
 
@@ -61,53 +60,25 @@ class Switch:
         self._socket = path
 
     def ask(self, command: str, *arguments: str) -> str:
-        """Return the answer to a control command (JSON-RPC 1.0, as ovs-appctl speaks it).
+        """Return the answer to a control command.
 
         Raises:
             Refused: no answer, or an error.
 
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-            control.settimeout(10)
-            try:
-                control.connect(str(self._socket))
-                control.sendall(json.dumps({"id": 0, "method": command, "params": arguments}).encode())
-                pieces = b""
-                while piece := control.recv(1 << 18):
-                    pieces += piece
-                    with suppress(ValueError):
-                        answer = json.loads(pieces)
-                        if answer.get("error") is not None:
-                            raise Refused(str(answer["error"]).strip())
-                        return str(answer["result"])
-            except OSError as error:
-                message = f"pktpath's switch: {command}: {error.strerror or error}"
-                raise Refused(message) from error
-        message = f"pktpath's switch: no answer to {command}"
-        raise Refused(message)
+        return call(self._socket, command, arguments, timeout=10)
 
     def port(self, name: str, counter: str) -> int:
         """Return a counter of a port."""
-        return next((int(found["counters"][counter]) for found in self._parts("ports") if found.get("name") == name), 0)
+        return next(int(port["counters"][counter]) for port in self._view()["ports"] if port["name"] == name)
 
     def workers(self, counter: str) -> int:
         """Return a counter, summed over the datapath's threads."""
-        return sum(int(found["counters"].get(counter, 0)) for found in self._parts("workers"))
+        return sum(int(worker["counters"][counter]) for worker in self._view()["workers"])
 
-    def _parts(self, name: str) -> Iterator[dict[str, Any]]:
-        pending: list[Any] = [json.loads(self.ask("pktpath/view"))]
-        while pending:
-            part = pending.pop()
-            if isinstance(part, dict):
-                yield from (item for item in part.get(name, ()) if isinstance(item, dict) and "counters" in item)
-                pending += part.values()
-            elif isinstance(part, list):
-                pending += part
-
-
-def missing() -> str:
-    """Say why pktpath's switch cannot run, or nothing."""
-    return "" if find_spec("pktpath.cli.switch") else "this pktpath has no 'switch run'"
+    def _view(self) -> dict[str, Any]:
+        datapath: dict[str, Any] = json.loads(self.ask("pktpath/view"))["datapath"]
+        return datapath
 
 
 @contextmanager
@@ -123,11 +94,9 @@ def switch(
     """Run `pktpath switch run` as long as the context lasts; arguments as of `switch_toml`.
 
     Raises:
-        PeerMissingError: there is no such command, or it does not start.
+        PeerMissingError: it does not start.
 
     """
-    if why := missing():
-        raise PeerMissingError(why)
     directory.mkdir(mode=0o700, exist_ok=True)
     config = directory / "switch.toml"
     config.write_text(switch_toml(directory, ports, flows, settings))
@@ -141,13 +110,13 @@ def switch(
                 return bool(made.ask("version"))
             return False
 
-        daemon.wait_until(ready, "pktpath switch run", seconds=_START)
+        daemon.wait_until(ready, "pktpath switch run", seconds=START)
         yield made
 
 
 def pktpath(
     kind: str = "packet",
-    mode: str = "vnet",
+    mode: str = "auto",
     *,
     flows: Sequence[str] = ("actions=NORMAL",),
     features: Mapping[str, bool] | None = None,
@@ -158,7 +127,7 @@ def pktpath(
 
     Args:
         kind: packet or xdp.
-        mode: vnet or ring; native or generic.
+        mode: ring or mmsg; native or generic.
         flows: the flow table; ports are 1 and 2.
         features: of both ports, such as gro off.
         poll: poll on the core of forwarders, instead of sleeping until frames come.
