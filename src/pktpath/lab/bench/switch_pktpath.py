@@ -25,6 +25,7 @@ def switch_toml(
     ports: Mapping[str, Mapping[str, Setting]],
     flows: Sequence[str],
     settings: Mapping[str, Setting] | None = None,
+    groups: Sequence[str] = (),
 ) -> str:
     """Return the configuration of a switch with one bridge.
 
@@ -33,12 +34,13 @@ def switch_toml(
         ports: the keys of each port by its name; their OpenFlow numbers are 1, 2 … in this order.
         flows: in ovs-ofctl's syntax.
         settings: further keys of the switch.
+        groups: in ovs-ofctl's syntax.
 
     """
     lines = ["[switch]"]
     switch: dict[str, Setting] = {"name": _NAME, "run_dir": str(directory), "state_dir": str(directory / "state")}
     lines += [f"{key} = {_toml(value)}" for key, value in {**switch, **(settings or {})}.items()]
-    lines += ["", "[bridge.br0]", f"flows = {_toml(flows)}"]
+    lines += ["", "[bridge.br0]", f"flows = {_toml(flows)}", f"groups = {_toml(groups)}"]
     for number, (name, keys) in enumerate(ports.items(), start=1):
         lines += ["", f"[bridge.br0.port.{name}]", f"openflow = {number}"]
         lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
@@ -88,6 +90,7 @@ def switch(
     ports: Mapping[str, Mapping[str, Setting]],
     flows: Sequence[str],
     settings: Mapping[str, Setting] | None = None,
+    groups: Sequence[str] = (),
     *,
     cpus: str = "",
 ) -> Iterator[Switch]:
@@ -99,7 +102,7 @@ def switch(
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     config = directory / "switch.toml"
-    config.write_text(switch_toml(directory, ports, flows, settings))
+    config.write_text(switch_toml(directory, ports, flows, settings, groups))
     words = space.words(sys.executable, "-m", "pktpath", "switch", "run", config)
     env = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
     with started(words, directory / "switch.log", cpus=cpus, env=env) as daemon:
@@ -119,7 +122,9 @@ def pktpath(
     mode: str = "auto",
     *,
     flows: Sequence[str] = ("actions=NORMAL",),
+    groups: Sequence[str] = (),
     features: Mapping[str, bool] | None = None,
+    settings: Mapping[str, Setting] | None = None,
     poll: bool = False,
     seen: Callable[[Switch], None] | None = None,
 ) -> Forwarder:
@@ -129,7 +134,9 @@ def pktpath(
         kind: packet or xdp.
         mode: ring or mmsg; native or generic.
         flows: the flow table; ports are 1 and 2.
+        groups: the group table.
         features: of both ports, such as gro off.
+        settings: keys of the switch, such as its weight.
         poll: poll on the core of forwarders, instead of sleeping until frames come.
         seen: called with the running switch.
 
@@ -140,9 +147,10 @@ def pktpath(
         keys: dict[str, Setting] = {"type": kind, "mode": mode}
         if features:
             keys["features"] = features
-        settings: dict[str, Setting] = {"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {}
+        chosen = {**(settings or {}), **({"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {})}
         ports = dict.fromkeys((IN_DEVICE, OUT_DEVICE), keys)
-        with switch(place.box, place.directory / "pktpath", ports, flows, settings, cpus="" if poll else cpus) as made:
+        own = place.directory / "pktpath"
+        with switch(place.box, own, ports, flows, chosen, groups, cpus="" if poll else cpus) as made:
             if seen is not None:
                 seen(made)
             yield (made.daemon,)
