@@ -106,7 +106,7 @@ def test_the_last_line_that_says_something():
 
 
 def test_the_configuration_of_a_switch(tmp_path):
-    ports = {"f0": {"type": "packet", "mode": "vnet", "features": {"gro": False}}, "f1": {"type": "pcap", "loop": True}}
+    ports = {"f0": {"type": "packet", "mode": "mmsg", "features": {"gro": False}}, "f1": {"type": "pcap", "loop": True}}
     text = switch_toml(tmp_path, ports, ["in_port=1,actions=output:2", 'note="x"'], {"schedule": "poll", "cores": [1]})
     config = tomllib.loads(text)
     assert config["switch"] == {
@@ -114,7 +114,7 @@ def test_the_configuration_of_a_switch(tmp_path):
     }  # fmt: skip
     assert config["bridge"]["br0"]["flows"] == ["in_port=1,actions=output:2", 'note="x"']
     assert config["bridge"]["br0"]["port"] == {
-        "f0": {"openflow": 1, "type": "packet", "mode": "vnet", "features": {"gro": False}},
+        "f0": {"openflow": 1, "type": "packet", "mode": "mmsg", "features": {"gro": False}},
         "f1": {"openflow": 2, "type": "pcap", "loop": True},
     }
 

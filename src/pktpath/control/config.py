@@ -288,8 +288,6 @@ class _Reader:
         mode = values.get("mode", "auto")
         if kind in keys.MODES and mode not in keys.MODES[kind]:
             self.bad((*place, "mode"), f"must be {' or '.join(keys.MODES[kind])}, not {shown(mode)}")
-        if kind == "pcap" and "rx_file" not in values and "tx_file" not in values:
-            self.bad(place, "needs rx_file, tx_file or both")
         if values.get("loop") and "rx_file" not in values:
             self.bad((*place, "loop"), "needs rx_file")
         for key in ("rx_file", "tx_file"):

@@ -232,7 +232,7 @@ PORT = {
     "features": Key(features, "all that it can", "what pktpath does on the port, as {gro = false}"),
     "device_features": Key(features, "as they are", "features of the kernel's interface while the switch runs", KERNEL),
     "rx_file": Key(text, "none", "capture whose frames arrive", ("pcap",)),
-    "tx_file": Key(text, "none", "capture that takes what is sent", ("pcap",)),
+    "tx_file": Key(text, "none", "capture that takes what is sent; without it, that is counted and forgotten", ("pcap",)),
     "loop": Key(boolean, "false", "begin `rx_file` again at its end, for load", ("pcap",)),
 }
 """Keys of [bridge.NAME.port.NAME]."""

@@ -119,12 +119,17 @@ DPDK_SWITCH = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 
 
 def ovs(
-    flows: Sequence[str] = ("actions=NORMAL",), *, tso: bool = False, seen: Callable[[OpenVSwitch], None] | None = None
+    flows: Sequence[str] = ("actions=NORMAL",),
+    *,
+    groups: Sequence[str] = (),
+    tso: bool = False,
+    seen: Callable[[OpenVSwitch], None] | None = None,
 ) -> Forwarder:
     """Return a forwarder: Open vSwitch's userspace datapath on AF_PACKET.
 
     Args:
         flows: the flow table; ports are 1 and 2.
+        groups: the group table.
         tso: with userspace-tso-enable.
         seen: called with the running switch.
 
@@ -136,6 +141,8 @@ def ovs(
         with open_vswitch(place.box, place.directory / "ovs", cpus=cpus, settings=settings) as switch:
             for number, device in enumerate((IN_DEVICE, OUT_DEVICE), start=1):
                 switch.vsctl("add-port", "br0", device, "--", "set", "interface", device, f"ofport_request={number}")
+            for group in groups:
+                switch.ofctl("--protocols=OpenFlow15", "add-group", "br0", group)
             switch.ofctl("add-flows", "br0", "-", given="\n".join(flows) + "\n")
             if seen is not None:
                 seen(switch)

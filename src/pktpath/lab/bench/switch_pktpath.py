@@ -2,21 +2,20 @@
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pktpath.control.unixctl_client import call
 from pktpath.errors import Refused
 from pktpath.lab.bench.switch_peers import Forwarder
-from pktpath.lab.bench.switch_process import Daemon, PeerMissingError, started
+from pktpath.lab.bench.switch_process import Daemon, started
 from pktpath.lab.bench.switch_topology import IN_DEVICE, OUT_DEVICE, Namespace, Topology
 
 Setting = str | int | bool | Sequence[str] | Sequence[int] | Mapping[str, bool]
-_START = 300.0
+START = 300.0
 """Seconds that a start may take: the first one on a machine compiles."""
 _NAME = "bench"
 
@@ -26,6 +25,7 @@ def switch_toml(
     ports: Mapping[str, Mapping[str, Setting]],
     flows: Sequence[str],
     settings: Mapping[str, Setting] | None = None,
+    groups: Sequence[str] = (),
 ) -> str:
     """Return the configuration of a switch with one bridge.
 
@@ -34,12 +34,13 @@ def switch_toml(
         ports: the keys of each port by its name; their OpenFlow numbers are 1, 2 … in this order.
         flows: in ovs-ofctl's syntax.
         settings: further keys of the switch.
+        groups: in ovs-ofctl's syntax.
 
     """
     lines = ["[switch]"]
     switch: dict[str, Setting] = {"name": _NAME, "run_dir": str(directory), "state_dir": str(directory / "state")}
     lines += [f"{key} = {_toml(value)}" for key, value in {**switch, **(settings or {})}.items()]
-    lines += ["", "[bridge.br0]", f"flows = {_toml(flows)}"]
+    lines += ["", "[bridge.br0]", f"flows = {_toml(flows)}", f"groups = {_toml(groups)}"]
     for number, (name, keys) in enumerate(ports.items(), start=1):
         lines += ["", f"[bridge.br0.port.{name}]", f"openflow = {number}"]
         lines += [f"{key} = {_toml(value)}" for key, value in keys.items()]
@@ -61,53 +62,25 @@ class Switch:
         self._socket = path
 
     def ask(self, command: str, *arguments: str) -> str:
-        """Return the answer to a control command (JSON-RPC 1.0, as ovs-appctl speaks it).
+        """Return the answer to a control command.
 
         Raises:
             Refused: no answer, or an error.
 
         """
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
-            control.settimeout(10)
-            try:
-                control.connect(str(self._socket))
-                control.sendall(json.dumps({"id": 0, "method": command, "params": arguments}).encode())
-                pieces = b""
-                while piece := control.recv(1 << 18):
-                    pieces += piece
-                    with suppress(ValueError):
-                        answer = json.loads(pieces)
-                        if answer.get("error") is not None:
-                            raise Refused(str(answer["error"]).strip())
-                        return str(answer["result"])
-            except OSError as error:
-                message = f"pktpath's switch: {command}: {error.strerror or error}"
-                raise Refused(message) from error
-        message = f"pktpath's switch: no answer to {command}"
-        raise Refused(message)
+        return call(self._socket, command, arguments, timeout=10)
 
     def port(self, name: str, counter: str) -> int:
         """Return a counter of a port."""
-        return next((int(found["counters"][counter]) for found in self._parts("ports") if found.get("name") == name), 0)
+        return next(int(port["counters"][counter]) for port in self._view()["ports"] if port["name"] == name)
 
     def workers(self, counter: str) -> int:
         """Return a counter, summed over the datapath's threads."""
-        return sum(int(found["counters"].get(counter, 0)) for found in self._parts("workers"))
+        return sum(int(worker["counters"][counter]) for worker in self._view()["workers"])
 
-    def _parts(self, name: str) -> Iterator[dict[str, Any]]:
-        pending: list[Any] = [json.loads(self.ask("pktpath/view"))]
-        while pending:
-            part = pending.pop()
-            if isinstance(part, dict):
-                yield from (item for item in part.get(name, ()) if isinstance(item, dict) and "counters" in item)
-                pending += part.values()
-            elif isinstance(part, list):
-                pending += part
-
-
-def missing() -> str:
-    """Say why pktpath's switch cannot run, or nothing."""
-    return "" if find_spec("pktpath.cli.switch") else "this pktpath has no 'switch run'"
+    def _view(self) -> dict[str, Any]:
+        datapath: dict[str, Any] = json.loads(self.ask("pktpath/view"))["datapath"]
+        return datapath
 
 
 @contextmanager
@@ -117,20 +90,19 @@ def switch(
     ports: Mapping[str, Mapping[str, Setting]],
     flows: Sequence[str],
     settings: Mapping[str, Setting] | None = None,
+    groups: Sequence[str] = (),
     *,
     cpus: str = "",
 ) -> Iterator[Switch]:
     """Run `pktpath switch run` as long as the context lasts; arguments as of `switch_toml`.
 
     Raises:
-        PeerMissingError: there is no such command, or it does not start.
+        PeerMissingError: it does not start.
 
     """
-    if why := missing():
-        raise PeerMissingError(why)
     directory.mkdir(mode=0o700, exist_ok=True)
     config = directory / "switch.toml"
-    config.write_text(switch_toml(directory, ports, flows, settings))
+    config.write_text(switch_toml(directory, ports, flows, settings, groups))
     words = space.words(sys.executable, "-m", "pktpath", "switch", "run", config)
     env = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
     with started(words, directory / "switch.log", cpus=cpus, env=env) as daemon:
@@ -141,16 +113,18 @@ def switch(
                 return bool(made.ask("version"))
             return False
 
-        daemon.wait_until(ready, "pktpath switch run", seconds=_START)
+        daemon.wait_until(ready, "pktpath switch run", seconds=START)
         yield made
 
 
 def pktpath(
     kind: str = "packet",
-    mode: str = "vnet",
+    mode: str = "auto",
     *,
     flows: Sequence[str] = ("actions=NORMAL",),
+    groups: Sequence[str] = (),
     features: Mapping[str, bool] | None = None,
+    settings: Mapping[str, Setting] | None = None,
     poll: bool = False,
     seen: Callable[[Switch], None] | None = None,
 ) -> Forwarder:
@@ -158,9 +132,11 @@ def pktpath(
 
     Args:
         kind: packet or xdp.
-        mode: vnet or ring; native or generic.
+        mode: ring or mmsg; native or generic.
         flows: the flow table; ports are 1 and 2.
+        groups: the group table.
         features: of both ports, such as gro off.
+        settings: keys of the switch, such as its weight.
         poll: poll on the core of forwarders, instead of sleeping until frames come.
         seen: called with the running switch.
 
@@ -171,9 +147,10 @@ def pktpath(
         keys: dict[str, Setting] = {"type": kind, "mode": mode}
         if features:
             keys["features"] = features
-        settings: dict[str, Setting] = {"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {}
+        chosen = {**(settings or {}), **({"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {})}
         ports = dict.fromkeys((IN_DEVICE, OUT_DEVICE), keys)
-        with switch(place.box, place.directory / "pktpath", ports, flows, settings, cpus="" if poll else cpus) as made:
+        own = place.directory / "pktpath"
+        with switch(place.box, own, ports, flows, chosen, groups, cpus="" if poll else cpus) as made:
             if seen is not None:
                 seen(made)
             yield (made.daemon,)
