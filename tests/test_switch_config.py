@@ -137,7 +137,6 @@ WRONG = [
         BRIDGE + PORT + "type = 'xdp'\nmode = 'ring'\n",
         's.toml:4: bridge.br0.port.p1.mode: must be auto or native or generic, not "ring"',
     ),
-    (BRIDGE + PORT + "type = 'pcap'\n", "s.toml:2: bridge.br0.port.p1: needs rx_file, tx_file or both"),
     (BRIDGE + PORT + "type = 'pcap'\ntx_file = 'a'\nloop = true\n", "s.toml:5: bridge.br0.port.p1.loop: needs rx_file"),
     (BRIDGE + PORT + "type = 'pcap'\ntx_file = 'a'\nrx_file = 'a'\n", "s.toml:4: bridge.br0.port.p1.tx_file: is rx_file"),
     (

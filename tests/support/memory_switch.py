@@ -28,7 +28,7 @@ class LiveSwitch:
     def __init__(self, flows=(), *, groups=(), meters=(), features=None, numbers=None, tagging=None, mtu=1600, **settings):
         usual = {"header_chunks": 1024, "normal_chunks": 2048, "large_chunks": 128, "flow_limit": 4000, "emc_insert_inv_prob": 1}
         self.tables = LiveTables()
-        self.bridge = self.tables.add_bridge("br0")
+        self.bridge = self.tables.slow.add_bridge("br0", fail_mode="secure")
         self.engine = LiveEngine(EngineSettings(**(usual | settings)), self.tables)
         self.tables.set_bands = lambda number, bands, packets: set_meter(
             self.engine.datapath.meters, number, bands, by_packets=packets, now_ns=time.monotonic_ns()

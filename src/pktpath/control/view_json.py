@@ -6,6 +6,7 @@ every reader of JSON keeps their 1024 bits; an action is an object whose `type` 
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pktpath.errors import BadInput
@@ -41,7 +42,7 @@ def flow_document(flow: FlowView) -> dict[str, Any]:
 
 
 def _action_document(action: Action) -> dict[str, Any]:
-    fields = {name: f"{value:x}" if name in {"value", "mask"} else value for name, value in action._asdict().items()}
+    fields = {name: f"{value:x}" if name in {"value", "mask"} else value for name, value in asdict(action).items()}
     return {"type": type(action).__name__, **fields}
 
 

@@ -6,7 +6,6 @@ numbers `(operation, a, b, c)`; equal tuples share one program.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 from pktpath.switch.fields import FIELDS
 
@@ -36,24 +35,31 @@ SETTABLE = (
 """Fields that a datapath action can write; tun_id is only a note between tables here. nw_proto: the opcode of ARP."""
 
 
-class Output(NamedTuple):
+# No tuples: as such an output to port 1 would equal meter 1, and equal actions share a program.
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Output:
     """Send the frame as it is now to a port."""
 
     port: int
 
 
-class PushVlan(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class PushVlan:
     """Put an outer tag in front; `tci` is without the present bit."""
 
     tpid: int
     tci: int
 
 
-class PopVlan(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class PopVlan:
     """Take the outer tag away."""
 
 
-class Set(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Set:
     """Write the bits `mask` of a field of the key's names (`SETTABLE`)."""
 
     field: str
@@ -61,17 +67,15 @@ class Set(NamedTuple):
     mask: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Meter:
-    """Let the frame pass as the meter of this number says, or drop it.
-
-    No tuple: as one it would equal the `Output` to a port of this number, and equal actions share a program.
-    """
+    """Let the frame pass as the meter of this number says, or drop it."""
 
     number: int
 
 
-class Controller(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Controller:
     """Hand a copy of up to `max_len` bytes to the controller."""
 
     max_len: int = 65535
