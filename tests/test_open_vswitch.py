@@ -183,10 +183,11 @@ def test_same_text_of_groups_and_meters_and_the_same_trace(beside):
         "in_port=1,arp",
         "in_port=1,dl_type=0x1234",
     ):
-        ours = trace_text(trace(slow, "br0", key_of_text(packet)))
+        told = trace_text(trace(slow, "br0", key_of_text(packet)))
         said = beside.appctl("ofproto/trace", "br0", packet)
         theirs = said[said.index("bridge(") : said.index("\nFinal flow")]
         # The bucket's action came by OpenFlow 1.5, which has another word for it.
-        assert ours[ours.index("bridge(") : ours.index("\nFinal flow")] == theirs.replace(
+        way = told[told.index("bridge(") : told.index("\nFinal flow")]
+        assert way == theirs.replace(
             "set_field:00:00:00:00:00:01->eth_dst", "mod_dl_dst:00:00:00:00:00:01"
         )
