@@ -28,6 +28,7 @@ _TTL, _VLAN = FIELDS["nw_ttl"], FIELDS["vlan_tci"]
 _ALWAYS = mask_of("in_port", "dl_type")
 _PORTS = mask_of("tp_src", "tp_dst")
 _ICMP_PORTS = 0xFF << FIELDS["tp_src"].shift | 0xFF << FIELDS["tp_dst"].shift
+_TRANSPORT = mask_of("tp_src", "tp_dst", "tcp_flags", "nd_target")
 _TUN_ID = FIELDS["tun_id"].mask
 _VLAN_PRESENT = VLAN_PRESENT << _VLAN.shift
 _IP = (ETH_IP, ETH_IPV6)
@@ -122,6 +123,9 @@ def _finish(looked: int, key: int) -> int:
             looked &= ~_PORTS
         elif looked & _PORTS and _PROTO.of(key) == (ICMP if dl_type == ETH_IP else ICMPV6):
             looked &= ~_PORTS | _ICMP_PORTS
+        if looked & _TRANSPORT:
+            # A port is a port of a protocol: without it the bits could be neither read nor written down.
+            looked |= _PROTO.mask
     if looked & _VLAN.mask:
         looked |= _VLAN_PRESENT
     # No port here has packets with a tunnel id: a rule sees only what another one noted.
