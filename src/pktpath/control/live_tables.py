@@ -98,7 +98,9 @@ class LiveTables:
         there = self.slow.bridges[bridge]
         if kind == "flows":
             mod = parse_flow(text, there.numbers())
-            there.flow_mod(mod._replace(command=Command.DELETE_STRICT, actions=None, cookie_mask=0))
+            # No table means the first one, as when it was added; a deletion without one would mean all tables.
+            mod = mod._replace(command=Command.DELETE_STRICT, table=mod.table or 0, actions=None, cookie_mask=0)
+            there.flow_mod(mod)
         elif kind == "groups":
             there.group_mod(parse_group(text, there.numbers(), "add_or_mod")._replace(command="delete"))
         else:
