@@ -25,6 +25,8 @@ from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
 
 _MANY_WORDS = 64
+_LONGEST = 65535
+"""Bytes of a packet that a capture takes: as many as there can be."""
 
 
 class _Engine(LiveEngine):
@@ -102,7 +104,7 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
         case "pcap":
             return PcapPort(
                 config.name, memory, queues.pcap, number=number, rx_file=config.rx_file or "", loop=config.loop,
-                tx_file=config.tx_file or "", mtu=mtu,
+                tx_file=config.tx_file or "", mtu=config.mtu or _LONGEST,
             )  # fmt: skip
         case _:
             able = Feature.SG | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.GSO_UDP_L4 | Feature.GRO | Feature.RXCSUM
@@ -136,7 +138,7 @@ def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
 PARTS = Parts(
     check=check,
     tables=lambda _config: LiveTables(),
-    engine=lambda config, tables: _Engine(config, tables),  # type: ignore[arg-type, return-value]
+    engine=_Engine,  # type: ignore[arg-type, return-value]
     open_port=open_port,
     server=serve,
     commands=commands,

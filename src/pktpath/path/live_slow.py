@@ -102,7 +102,7 @@ class Upcalls:
         except MemoryError as error:
             _log.warning("%s; all megaflows are made anew", error)
             self.flush()
-        except Exception:
+        except Exception:  # noqa: BLE001  what is wrong with one frame must not stop those behind it
             self.faults += 1
             # The first of them says it; a flood must not fill a disk.
             if self.faults & (self.faults - 1) == 0:
