@@ -261,7 +261,7 @@ type = "packet"
 [bridge.br0.port.p3]
 {port}
 """
-    with Net(3) as net, Running(tmp_path, text, space=net.space) as switch:
+    with Net(3, mtu=9000 if kind == "pcap" else 1500) as net, Running(tmp_path, text, space=net.space) as switch:
         watcher = None
         if kind == "xdp":
             watcher = subprocess.Popen(
@@ -281,7 +281,10 @@ type = "packet"
             watcher.send_signal(signal.SIGINT)
             watcher.communicate()
         switch.stop()
-        assert sent["tx_packets"] > 1000
+        assert sent["tx_packets"] > 300
+        if kind == "pcap":
+            # A capture takes frames of any length.
+            assert run("tshark", "-r", str(out), "-Y", "frame.len > 8000") != ""
         told = json.loads(run(sys.executable, "-m", "pktpath", "checksum", "-r", str(out), "--json"))
         assert told["frames"] >= sent["tx_packets"] * 0.9
         text = run("tshark", "-r", str(out), "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
@@ -420,7 +423,8 @@ type = "{sink}"
                     break
                 except OSError as error:
                     # The TAP has gone with the switch; what came is still there.
-                    assert error.errno == errno.ENETDOWN
+                    if error.errno != errno.ENETDOWN:
+                        raise
                     continue
                 if frame[36:38] == b"\x00\x09":
                     numbers.append(int.from_bytes(frame[42:50]))

@@ -138,7 +138,7 @@ def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
 PARTS = Parts(
     check=check,
     tables=lambda _config: LiveTables(),
-    engine=_Engine,  # type: ignore[arg-type, return-value]
+    engine=lambda config, tables: _Engine(config, tables),  # type: ignore[arg-type, return-value]  # noqa: PLW0108
     open_port=open_port,
     server=serve,
     commands=commands,
