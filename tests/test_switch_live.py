@@ -1,5 +1,6 @@
 """A switch of its own process between namespaces: real transfers, real tools, and an end that loses nothing."""
 
+import errno
 import json
 import re
 import shutil
@@ -260,7 +261,7 @@ type = "packet"
 [bridge.br0.port.p3]
 {port}
 """
-    with Net(3) as net, Running(tmp_path, text, space=net.space) as switch:
+    with Net(3, mtu=9000 if kind == "pcap" else 1500) as net, Running(tmp_path, text, space=net.space) as switch:
         watcher = None
         if kind == "xdp":
             watcher = subprocess.Popen(
@@ -280,7 +281,10 @@ type = "packet"
             watcher.send_signal(signal.SIGINT)
             watcher.communicate()
         switch.stop()
-        assert sent["tx_packets"] > 1000
+        assert sent["tx_packets"] > 300
+        if kind == "pcap":
+            # A capture takes frames of any length.
+            assert run("tshark", "-r", str(out), "-Y", "frame.len > 8000") != ""
         told = json.loads(run(sys.executable, "-m", "pktpath", "checksum", "-r", str(out), "--json"))
         assert told["frames"] >= sent["tx_packets"] * 0.9
         text = run("tshark", "-r", str(out), "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
@@ -393,8 +397,11 @@ type = "{sink}"
                 far.setsockopt(263, 23, 1)
                 far.bind((device, 0x0800))
                 far.setblocking(False)
+            # The first frame asks the slow path; those that came close behind it could be overtaken.
+            sender.send(udp(9, 0))
+            until(lambda: switch.status()["flows"])
             threading.Timer(0.4, lambda: switch.process.send_signal(signal.SIGTERM)).start()
-            number = 0
+            number = 1
             while switch.process.poll() is None:
                 for _ in range(50):
                     sender.send(udp(9, number))
@@ -414,6 +421,11 @@ type = "{sink}"
                     frame = far.recv(2048)
                 except BlockingIOError:
                     break
+                except OSError as error:
+                    # The TAP has gone with the switch; what came is still there.
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    continue
                 if frame[36:38] == b"\x00\x09":
                     numbers.append(int.from_bytes(frame[42:50]))
             far.close()

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,7 +66,7 @@ class Net:
         self.ends = [f"{serial}-{number}" for number in range(1, ends + 1)]
         self.mtu, self.queues = mtu, queues
 
-    def __enter__(self) -> "Net":
+    def __enter__(self) -> Self:
         for space in (self.space, *self.ends):
             run("ip", "netns", "add", space)
             inside(space, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.default.accept_ra=0")
@@ -171,7 +171,7 @@ class Running:
         head = f'[switch]\nname = "{self.name}"\nrun_dir = "{self.directory}/run"\nstate_dir = "{self.directory}/state"\n'
         self.file.write_text(text.replace("{head}", head))
 
-    def start(self) -> "Running":
+    def start(self) -> Self:
         before = self.log.count(" runs with ")
         prefix = ["ip", "netns", "exec", self.space] if self.space else []
         with self.log_file.open("ab") as log:
@@ -182,7 +182,7 @@ class Running:
         assert self.process.poll() is None, self.log
         return self
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -221,7 +221,8 @@ class Running:
     def pktpath(self, *words: str, check: bool = True) -> str:
         """Ask as pktpath does."""
         done = subprocess.run(
-            [sys.executable, "-m", "pktpath", *words], capture_output=True, text=True, check=False, env=self.environment, timeout=30
+            [sys.executable, "-m", "pktpath", *words],
+            capture_output=True, text=True, check=False, env=self.environment, timeout=30,
         )  # fmt: skip
         assert done.returncode == 0 or not check, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -31,6 +31,8 @@ from pktpath.switch.rules import Command as FlowCommand
 
 _MANY_WORDS = 64
 _COUNT_EVERY = 5.0
+_LONGEST = 65535
+"""Bytes of a packet that a capture takes: as many as there can be."""
 
 
 class _Engine(LiveEngine):
@@ -124,7 +126,7 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
         case "pcap":
             return PcapPort(
                 config.name, memory, queues.pcap, number=number, rx_file=config.rx_file or "", loop=config.loop,
-                tx_file=config.tx_file or "", mtu=mtu,
+                tx_file=config.tx_file or "", mtu=config.mtu or _LONGEST,
             )  # fmt: skip
         case _:
             able = Feature.SG | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.GSO_UDP_L4 | Feature.GRO | Feature.RXCSUM

@@ -23,14 +23,15 @@ def run_directory() -> Path:
 
 
 def find_socket(target: str | None = None) -> Path:
-    """Return the socket that `-t TARGET` names: a path, the name of a daemon in the run directory, or the only one there.
+    """Return the socket that `-t TARGET` names, or $PKTPATH_SOCKET: a path, a name in the run directory, or the only one there.
 
     Raises:
         BadInput: there is none, or several.
 
     """
     directory = run_directory()
-    if target is not None:
+    target = target or os.environ.get("PKTPATH_SOCKET")
+    if target:
         return Path(target) if "/" in target else directory / (target if target.endswith(SUFFIX) else target + SUFFIX)
     found = sorted(path for path in directory.glob(f"*{SUFFIX}") if path.is_socket())
     if len(found) == 1:

@@ -4,6 +4,7 @@ Workers run compiled and are paused for a moment when queues or ports change; no
 in the kernel. Everything that is read for reports is counters that workers write and nobody else.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,7 @@ _RECEIVE = Feature.GRO | Feature.RXCSUM | Feature.GRO_UDP_FWD
 _INTERVALS, _INTERVAL = 12, 5.0
 """Load is told for the last minute, from intervals of five seconds, as pmd-rxq-show does."""
 METERS = 1024
+_log = logging.getLogger("pktpath.engine")
 
 
 class EngineSettings(NamedTuple):
@@ -93,6 +95,7 @@ class LiveEngine:
         """Port: (worker, kind and row) of each of its queues."""
         self._samples: dict[tuple[int, int, int], deque[tuple[float, int]]] = {}
         self._sampled = 0.0
+        self._told: list[BaseException] = []
         self._files = CaptureFiles()
         self._started = (time.monotonic(), int(cycles()))
         self.hertz = 1e9
@@ -132,6 +135,10 @@ class LiveEngine:
             if self._places[number] and getattr(port.port, "finished", False):
                 with self.paused():
                     self._take_queues(number)
+        for thread in self._threads:
+            if thread.failure is not None and thread.failure not in self._told:
+                self._told.append(thread.failure)
+                _log.critical("a datapath thread has ended by a fault of pktpath's own: %r", thread.failure)
         elapsed = time.monotonic() - self._started[0]
         if elapsed > 0.1:
             self.hertz = (int(cycles()) - self._started[1]) / elapsed
