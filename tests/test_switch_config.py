@@ -14,6 +14,7 @@ from pktpath.control.config import load_config, port_from_table, port_from_words
 from pktpath.control.config_lines import line_at, lines_of
 from pktpath.control.config_values import LOCAL_NUMBER
 from pktpath.errors import BadInput
+from pktpath.port import packet
 from support.fake_switch import check
 
 ROOT = Path(__file__).parent.parent
@@ -206,6 +207,15 @@ def test_a_port_of_words_is_one_of_a_table_and_back():
     port = port_from_words("br0", "p1", words)
     assert (port.interface, port.queues, port.features) == ("1", 2, (("gro", False), ("tso", True)))
     assert port_from_table("br0", "p1", port_to_table(port)) == port
+
+
+def test_a_capture_port_without_files_takes_what_is_sent():
+    port = port_from_words("br0", "p1", ["type=pcap"])
+    assert (port.rx_file, port.tx_file) == (None, None)
+
+
+def test_the_modes_of_a_file_are_those_of_the_port():
+    assert config_keys.MODES["packet"] == packet.MODES
 
 
 # Lines

@@ -16,6 +16,8 @@ RULE = "udp,tp_dst=9,actions=output:2"
 """Looks behind the port: with a rule on in_port alone Open vSwitch takes a way around its caches."""
 FEWEST = 1024
 """Frames of the shortest capture: more than a burst, and small enough for a cache."""
+CACHED = 8192
+"""Most flows that the exact-match cache of Open vSwitch has places for."""
 _HUGE_BYTES = 1 << 30
 _NR_HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 _PORT = re.compile(r"^\s*port \d+: (?P<name>\S+).*?TX packets:(?P<packets>\d+)", re.MULTILINE | re.DOTALL)
@@ -70,8 +72,14 @@ def _meminfo(name: str) -> int:
 
 
 @contextmanager
-def ovs_dpdk(space: Namespace, directory: Path, capture: Path) -> Iterator[OpenVSwitch]:
+def ovs_dpdk(space: Namespace, directory: Path, capture: Path, *, emc: bool = True) -> Iterator[OpenVSwitch]:
     """Run Open vSwitch with DPDK: one poll-mode thread takes `capture` in and throws away what goes out.
+
+    Args:
+        space: where it runs.
+        directory: for its database, sockets and logs.
+        capture: what it takes in.
+        emc: with its exact-match cache.
 
     Raises:
         PeerMissingError: it is not installed, or does not start.
@@ -82,6 +90,7 @@ def ovs_dpdk(space: Namespace, directory: Path, capture: Path) -> Iterator[OpenV
         f"other_config:dpdk-lcore-mask={1 << GENERATOR_CPU:#x}",
         f"other_config:pmd-cpu-mask={1 << FORWARDER_CPU:#x}",
         'other_config:dpdk-extra="--no-pci --in-memory --no-telemetry"',
+        *(() if emc else ("other_config:emc-insert-inv-prob=0",)),
     ]
     with open_vswitch(space, directory, settings=settings, dpdk=True) as switch:
         devices = {"out": "net_null1,no-rx=1", "in": f"net_pcap0,rx_pcap={capture},infinite_rx=1"}

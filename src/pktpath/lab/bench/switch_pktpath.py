@@ -147,7 +147,7 @@ def pktpath(
         keys: dict[str, Setting] = {"type": kind, "mode": mode}
         if features:
             keys["features"] = features
-        chosen = {**(settings or {}), **({"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {})}
+        chosen: dict[str, Setting] = {**(settings or {}), **({"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {})}
         ports = dict.fromkeys((IN_DEVICE, OUT_DEVICE), keys)
         own = place.directory / "pktpath"
         with switch(place.box, own, ports, flows, chosen, groups, cpus="" if poll else cpus) as made:
