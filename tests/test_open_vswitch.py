@@ -188,6 +188,4 @@ def test_same_text_of_groups_and_meters_and_the_same_trace(beside):
         theirs = said[said.index("bridge(") : said.index("\nFinal flow")]
         # The bucket's action came by OpenFlow 1.5, which has another word for it.
         way = told[told.index("bridge(") : told.index("\nFinal flow")]
-        assert way == theirs.replace(
-            "set_field:00:00:00:00:00:01->eth_dst", "mod_dl_dst:00:00:00:00:00:01"
-        )
+        assert way == theirs.replace("set_field:00:00:00:00:00:01->eth_dst", "mod_dl_dst:00:00:00:00:00:01")

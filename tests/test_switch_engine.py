@@ -8,17 +8,17 @@ from collections import Counter
 
 import pytest
 
+from pktpath.batch import CHECKSUM_PARTIAL
 from pktpath.control.flow_text import parse_flow
-from pktpath.jit import JIT_DISABLED
-from pktpath.batch import CHECKSUM_PARTIAL, GSO_TCPV4
 from pktpath.features import Feature
+from pktpath.jit import JIT_DISABLED
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.live_mirror import At, want, watched
 from pktpath.path.live_types import WAITING, Tally
 from pktpath.switch.datapath import Count
+from support.gso_frames import super_frame
 from support.memory_switch import PLAIN, LiveSwitch
 from support.naive_bytes import NaiveBytes
-from support.gso_frames import super_frame
 from support.naive_gso import naive_checksum, naive_gso
 from support.switch_traffic import ACTIONS, likely_frame, random_flows, random_frame
 
