@@ -1,10 +1,10 @@
 """The engine of the switch, stage for stage as it is compiled, with ports of memory and the real slow path."""
 
-import os
 import random
 import time
 import warnings
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -310,16 +310,16 @@ def test_what_finds_no_port_or_no_room_is_counted():
 
 def test_descriptors_and_chunks_stay_as_many():
     rng = random.Random(9)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     flows = random_flows(rng)
     with LiveSwitch(flows, groups=GROUPS, meters=METERS) as switch:
-        during = len(os.listdir("/proc/self/fd"))
+        during = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(2 if JIT_DISABLED else 40):
             switch.send_all(arrivals(rng, FRAMES))
             switch.engine.flush()
             switch.check_books()
-        assert len(os.listdir("/proc/self/fd")) == during
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == during
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_an_order_to_run_is_never_lost():

@@ -23,7 +23,35 @@ MATCHES = {
     "ipv6": "ipv6_src=fe80::/10 ipv6_dst=::1 ipv6_label=0x1/0x3 nw_ttl=64",
     "tcp6": "tp_dst=80 ipv6_dst=fe80::1",
 }
-ACTIONS = ["output:1", "output:2", "output:3", "output:4", "in_port", "flood", "all", "local", "mod_dl_src:00:00:00:00:00:07", "dec_ttl", "mod_dl_dst:00:00:00:00:00:01", "mod_vlan_vid:5", "mod_vlan_pcp:3", "strip_vlan", "push_vlan:0x8100", "push_vlan:0x88a8", "resubmit(,1)", "resubmit(2,1)", "resubmit(,2)", "mod_nw_src:10.0.0.1", "mod_nw_dst:10.0.0.2", "mod_nw_tos:32", "mod_tp_dst:80", "mod_tp_src:4097", "load:1->NXM_OF_ETH_DST[0..7]", "output:2", "output:3"]
+ACTIONS = [
+    "output:1",
+    "output:2",
+    "output:3",
+    "output:4",
+    "in_port",
+    "flood",
+    "all",
+    "local",
+    "mod_dl_src:00:00:00:00:00:07",
+    "dec_ttl",
+    "mod_dl_dst:00:00:00:00:00:01",
+    "mod_vlan_vid:5",
+    "mod_vlan_pcp:3",
+    "strip_vlan",
+    "push_vlan:0x8100",
+    "push_vlan:0x88a8",
+    "resubmit(,1)",
+    "resubmit(2,1)",
+    "resubmit(,2)",
+    "mod_nw_src:10.0.0.1",
+    "mod_nw_dst:10.0.0.2",
+    "mod_nw_tos:32",
+    "mod_tp_dst:80",
+    "mod_tp_src:4097",
+    "load:1->NXM_OF_ETH_DST[0..7]",
+    "output:2",
+    "output:3",
+]
 OTHER_ACTIONS = ("output:9", "group:1", "group:2", "meter:1", "controller")
 
 
