@@ -381,6 +381,8 @@ type = "{sink}"
 {port}
 """
     with Net(2) as net, raw(net.ends[0]) as sender:
+        # Nothing but what is numbered.
+        inside(net.ends[0], "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
         if sink == "tap":
             net.unplug(2)
         with Running(tmp_path, text, space=net.space) as switch:

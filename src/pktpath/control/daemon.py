@@ -245,13 +245,13 @@ class Daemon:
                     break
                 if not engine.handle_upcalls(UPCALLS):
                     time.sleep(0.001)
-            totals = self._totals()
+            _log.info("forwarded: %s", self._totals())
             self.switch.dirty = True
             try:
                 self.switch.save()
             except Refused as error:
                 _log.warning("%s", error)
-        _log.info("stopped; forwarded at the end: %s", totals)
+        _log.info("stopped")
 
     def _totals(self) -> str:
         """Say what went through, port for port, once nothing moves any more."""
