@@ -78,6 +78,8 @@ def poll(shared, nth, now, _c, _d):
     if count <= 0:
         if count < 0:
             worker.control[_BROKEN] = count
+        # A ring may have been full of frames that are none: its slots go back too.
+        call_stage(calls[_GIVE_BACK], shared, nth, 0, 0, 0)
         return np.int64(0)
     before = cycles()
     port = np.uint64(queue.port)

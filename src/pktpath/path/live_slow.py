@@ -78,6 +78,8 @@ class Upcalls:
             left -= self._serve(thread, -(-left // (len(self._threads) - nth)))
         for thread in self._threads:
             thread.worker.control[Control.UPCALL_WAKE] = 1
+        if self._table.full and all(_quiet(thread) for thread in self._threads):
+            self._table.forget_programs()
         settle()
         # A worker that asked between our last look and the line before writes nothing: look once more.
         return any(_waiting(thread) for thread in self._threads)
@@ -208,6 +210,12 @@ class Upcalls:
     def close(self) -> None:
         """Close the eventfd."""
         os.close(self.event)
+
+
+def _quiet(thread: LiveThread) -> bool:
+    """Whether no upcall is on its way, in either direction."""
+    rings = thread.context.waiting.rings
+    return int(rings[Ring.ASKED]) == int(rings[Ring.TAKEN])
 
 
 def _waiting(thread: LiveThread) -> int:

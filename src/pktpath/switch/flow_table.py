@@ -67,8 +67,12 @@ class FlowTable:
         self._rows_used = 0
         self._slots_used = 0
         self._swept: tuple[int, ...] | None = None
+        self.full = False
+        """Whether an action list found no room: then all megaflows must go once."""
         self.flows: dict[int, tuple[int, int, Actions]] = {}
         """Number of each megaflow: masked key, mask, actions."""
+        # Dropping always has a program, the first one.
+        self.program_of(())
 
     def __len__(self) -> int:
         """Megaflows now."""
@@ -101,10 +105,9 @@ class FlowTable:
             return number
         rows = program(actions)
         if len(self._programs) >= MAX_PROGRAMS or self._rows_used + len(rows) > MAX_ROWS:
-            self._forget_programs()
-            if len(self._programs) >= MAX_PROGRAMS or self._rows_used + len(rows) > MAX_ROWS:
-                message = "no room for another list of actions"
-                raise MemoryError(message)
+            self.full = True
+            message = "no room for another list of actions"
+            raise MemoryError(message)
         number = len(self._programs)
         first = self._rows_used
         for at, row in enumerate(rows):
@@ -115,11 +118,13 @@ class FlowTable:
         self._programs[actions] = number
         return number
 
-    def _forget_programs(self) -> None:
-        """Start anew when the tables of programs are full and nobody uses one: megaflows keep theirs."""
+    def forget_programs(self) -> None:
+        """Start anew with programs, if no megaflow has one any more; the caller knows that no answer is on its way."""
         if not self.flows and self.passed():
             self._programs.clear()
             self._rows_used = 0
+            self.full = False
+            self.program_of(())
 
     def passed(self) -> bool:
         """Whether all that was taken away may be used again; makes it so where the time has come."""
