@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import Control, Ring
-from pktpath.path.live_upcall import answer, settle
+from pktpath.path.live_upcall import settle
 from pktpath.switch.flow_table import FlowTable
 from pktpath.switch.slow_path import SlowPath, Translation
 
@@ -59,12 +59,8 @@ class Upcalls:
         """Frames whose translation failed."""
 
     def warm(self) -> None:
-        """Let the kernel that answers be compiled before the first upcall waits for it."""
+        """Let what answers need be compiled before the first upcall waits for it."""
         settle()
-        for thread in self._threads:
-            waiting = thread.context.waiting
-            scratch = waiting._replace(answers=waiting.answers.copy(), rings=waiting.rings.copy())
-            answer(scratch, 0, 0)
 
     def handle(self, most: int) -> bool:
         """Answer up to `most` upcalls; return whether more are waiting."""
@@ -86,19 +82,22 @@ class Upcalls:
 
     def _serve(self, thread: LiveThread, most: int) -> int:
         waiting = thread.context.waiting
+        rings, answers, sizes = waiting.rings, waiting.answers, waiting.held.frame_len
         count = min(_waiting(thread), most)
-        read = int(waiting.rings[Ring.READ])
-        for nth in range(read, read + count):
-            place = int(waiting.asked[nth & (len(waiting.asked) - 1)])
-            size = int(waiting.held.frame_len[place])
+        read, answered, last = int(rings[Ring.READ]), int(rings[Ring.ANSWERED]), len(waiting.asked) - 1
+        for nth in range(count):
+            place = int(waiting.asked[read + nth & last])
+            size = int(sizes[place])
             flow = self._table.find_row(waiting.keys, place)
             if flow >= 0:
                 number = int(self._table.table.flows[flow].program)
                 self._slow_path.credit(self._made[flow].translation, 1, size, time.monotonic())
             else:
                 number = self._safely(self._table.key_in(waiting.keys, place), thread.core, size)
-            answer(waiting, place, number)
-            waiting.rings[Ring.READ] = nth + 1
+            answers[answered + nth & last] = place, number
+            # The index is what the worker looks at, so it is stored behind what it stands for.
+            rings[Ring.ANSWERED] = answered + nth + 1
+            rings[Ring.READ] = read + nth + 1
         if count:
             thread.wake()
         return count

@@ -105,15 +105,6 @@ def take_answers(worker, waiting, batch, budget):
 
 
 @kernel
-def answer(waiting, place, program):
-    """Answer one upcall: the slow path's half."""
-    answered = waiting.rings[_ANSWERED]
-    waiting.answers[answered & (len(waiting.asked) - 1), 0] = place
-    waiting.answers[answered & (len(waiting.asked) - 1), 1] = program
-    waiting.rings[_ANSWERED] = answered + 1
-
-
-@kernel
 def settle():
     """Let everybody see what was written before anything more is read: for Python, which asks who sleeps."""
     fence()

@@ -107,7 +107,10 @@ def words_of(key: int) -> list[int]:
 
 
 def from_words(words: bytes) -> int:
-    """Return the key whose words stand in `words` in the machine's order (the bytes of a uint64 array)."""
+    """Return the key whose words stand in `words` in the machine's order (the bytes of a uint64 array).
+
+    For one key; who has many in an array turns the bytes of all words around at once.
+    """
     import sys
 
     whole = int.from_bytes(words, sys.byteorder)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pktpath.switch.actions import Actions, Output, program
-from pktpath.switch.fields import KEY_WORDS, from_words, words_of
+from pktpath.switch.fields import KEY_WORDS, words_of
 from pktpath.switch.megaflow import MAX_SUBTABLES, Megaflows, find_flow, make_megaflows, publish, sweep, withdraw
 
 MAX_PROGRAMS, MAX_ROWS = 1 << 16, 1 << 20
@@ -54,6 +54,8 @@ class FlowTable:
         """
         self.table: Megaflows = make_megaflows(capacity, workers)
         self.programs = Programs(np.zeros(MAX_PROGRAMS, _PROGRAM).view(np.recarray), np.zeros((MAX_ROWS, 4), np.int64))
+        self._ages = self.table.flows.age
+        self._counters = self.table.statistics.view(np.int64).reshape(workers, capacity, -1)
         self._epoch = epoch
         self._capacity = capacity
         self._free = list(range(capacity - 1, -1, -1))
@@ -139,7 +141,7 @@ class FlowTable:
 
     def find(self, key: int) -> int:
         """Return the megaflow that covers a key, -1 for none."""
-        row = np.array([words_of(key)], np.uint64)
+        row = _row_of(key).reshape(1, -1)
         return int(find_flow(self.table, row, 0))
 
     def find_row(self, keys: NDArray[np.uint64], row: int) -> int:
@@ -167,13 +169,9 @@ class FlowTable:
         flow = self._free.pop()
         key &= mask
         table = self.table
-        table.keys[flow] = np.array(words_of(key), np.uint64)
-        row = table.flows[flow]
-        row.program = number
-        row.subtable = subtable
-        for worker in range(len(table.statistics)):
-            table.statistics[worker, flow] = (0, 0, 0, 0)
-        row.alive = 1
+        table.keys[flow] = _row_of(key)
+        table.flows[flow] = (number, subtable, self._ages[flow], 1)
+        self._counters[:, flow] = 0
         publish(table, flow)
         self._slots_used += 1
         self._members[subtable] += 1
@@ -208,7 +206,7 @@ class FlowTable:
 
     def key_in(self, keys: NDArray[np.uint64], row: int) -> int:
         """Return row `row` of an array of keys as an integer."""
-        return from_words(keys[row].tobytes())
+        return int.from_bytes(keys[row].astype(">u8").tobytes(), "big")
 
     def sort(self) -> None:
         """Put the subtables with most hits first and drop the empty ones (each second, as dpcls does)."""
@@ -264,6 +262,11 @@ class FlowTable:
         self._swept = self._epoch()
         self._slots_used = len(self.flows)
         return True
+
+
+def _row_of(key: int) -> NDArray[np.uint64]:
+    """Return a key as its words."""
+    return np.frombuffer(key.to_bytes(8 * KEY_WORDS, "big"), ">u8").astype(np.uint64)
 
 
 def _past(then: tuple[int, ...], now: tuple[int, ...]) -> bool:

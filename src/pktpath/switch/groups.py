@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pktpath.errors import BadInput
 from pktpath.switch.fields import FIELDS, mask_of
-from pktpath.switch.openflow import OfActions
+from pktpath.switch.openflow import OfActions, action_set
 
 TYPES = ("all", "select", "indirect")
 """Fast failover needs port states and is not here."""
@@ -28,6 +28,11 @@ class Bucket:
     weight: int = 1
     packets: int = 0
     size: int = 0
+    in_order: OfActions = field(init=False)
+    """The actions as they are done: those of an action set."""
+
+    def __post_init__(self) -> None:
+        self.in_order = action_set(self.actions)
 
     def credit(self, packets: int, size: int, used: float) -> None:
         """Count packets that went this way."""

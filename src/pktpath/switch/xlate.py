@@ -271,7 +271,7 @@ def _group(walk: Walk, number: int, table: int) -> None:
         # What a bucket changes, the packet loses again behind it.
         key, tags = walk.key, walk.tags
         walk.indent += 1
-        _do(walk, of.action_set(bucket.actions), table)
+        _do(walk, bucket.in_order, table)
         walk.indent -= 1
         walk.key, walk.tags = key, tags
     walk.depth -= 1
