@@ -40,8 +40,14 @@ def flow_document(flow: FlowView) -> dict[str, Any]:
     return {**flow._asdict(), "key": f"{flow.key:x}", "mask": f"{flow.mask:x}", "actions": actions}
 
 
+def _names(action: Any) -> tuple[str, ...]:
+    names: tuple[str, ...] = type(action).__match_args__
+    return names
+
+
 def _action_document(action: Action) -> dict[str, Any]:
-    fields = {name: f"{value:x}" if name in {"value", "mask"} else value for name, value in action._asdict().items()}
+    found = {name: getattr(action, name) for name in _names(action)}
+    fields = {name: f"{value:x}" if name in {"value", "mask"} else value for name, value in found.items()}
     return {"type": type(action).__name__, **fields}
 
 
