@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pktpath.jit import kernel
-from pktpath.switch.actions import Output
+from pktpath.switch.actions import Meter, Output
 from pktpath.switch.emc import ENTRIES, emc_insert, emc_lookup, make_emc
 from pktpath.switch.fields import FIELDS, KEY_WORDS, SHORT_WORDS, from_words, key_of, mask_of, words_of
 from pktpath.switch.flow_table import FlowTable
@@ -141,6 +141,8 @@ def test_programs_are_shared_and_change():
     flows.modify(two, (Output(9),))
     program = flows.programs.programs[flows.table.flows[two].program]
     assert (int(program.only_port), flows.flows[two][2]) == (9, (Output(9),))
+    # An output and a meter of one number are not one program.
+    assert flows.program_of((Meter(9),)) != flows.program_of((Output(9),))
 
 
 @pytest.mark.parametrize("short", [True, False])

@@ -74,6 +74,7 @@ class LiveSwitch:
     def revalidate(self, now=None):
         """Look at every megaflow once more."""
         now = time.monotonic() if now is None else now
+        self.engine._upcalls._next_round = 0.0
         while self.engine.revalidate(now) <= 0:
             pass
 

@@ -1,6 +1,7 @@
 """Compile the kernels once, before several test processes would each compile them."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,22 @@ def warm_commands() -> None:
             subprocess.run([sys.executable, "-m", "pktpath", *command.split()], cwd=directory, check=True, capture_output=True)
 
 
+def warm_switch() -> None:
+    """Compile what a datapath thread runs, and the kernels around it."""
+    from support.live_switch import LiveSwitch
+    from support.switch_traffic import likely_frame
+
+    print("compiling for pktpath switch", flush=True)
+    with LiveSwitch(["actions=NORMAL"]) as switch:
+        switch.send(1, likely_frame(random.Random(1)))
+        switch.revalidate()
+        switch.engine.start()
+
+
+if __name__ == "__main__":
+    # Run as a program, it has its own directory for the modules beside it.
+    sys.path.insert(0, str(Path(__file__).parent.parent))
 if __name__ == "__main__" and os.environ.get("NUMBA_DISABLE_JIT") != "1":
     warm_demo()
     warm_commands()
+    warm_switch()

@@ -179,7 +179,9 @@ def run_program(shared, frame, number, which, now):
             listed = True
             continue
         if operation == _METER:
-            if not meter_pass(meters, a, now, 1, np.int64(batch.frames[i].frame_len)):
+            size = np.int64(batch.frames[i].gso_size)
+            segments = (np.int64(batch.frames[i].payload_len) + size - 1) // size if size > 0 else np.int64(1)
+            if not meter_pass(meters, a, now, max(segments, 1), np.int64(batch.frames[i].frame_len)):
                 counts[_DROP_METER] += outputs == 0
                 counts[_COPIED] += max(outputs - 1, 0)
                 return np.int64(0)

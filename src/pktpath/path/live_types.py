@@ -23,6 +23,8 @@ LIST = 512
 """Outputs that a port may have of one batch before they are sent."""
 _ROOM = 2 * MAX_BURST
 _HELD_SEGMENTS = 512
+_PIECES = 2048
+"""Frames that one super-frame may be cut into, at segments of 32 bytes."""
 GRO_QUEUES = 16
 """Queues of a worker that GRO may serve; the others pass frames on."""
 
@@ -119,7 +121,7 @@ class Worker(NamedTuple):
     touched: NDArray[np.int64]
     """(MAX_PORTS + 1,) ports with frames; the last element says how many."""
     kept: NDArray[np.int64]
-    """(MAX_BURST,) frames of `fit` that go."""
+    """frames of `fit` that go."""
     controller: NDArray[np.int64]
     """(2,) copies for the controller that are allowed now, in billionths; when that was reckoned."""
     rx: Any
@@ -239,7 +241,7 @@ def make_context(
         lists=np.zeros((MAX_PORTS, LIST), np.int64),
         listed=np.zeros(MAX_PORTS, np.int64),
         touched=np.zeros(MAX_PORTS + 1, np.int64),
-        kept=np.zeros(MAX_BURST, np.int64),
+        kept=np.zeros(_PIECES, np.int64),
         controller=np.zeros(2, np.int64),
         rx=np.zeros(MAX_QUEUES, RX_QUEUE).view(np.recarray),
         rx_count=np.zeros(1, np.int64),
@@ -266,7 +268,7 @@ def make_context(
         polled=make_batch(pool, _ROOM, 8 * _ROOM),
         seen=make_batch(pool, frames, 16 * _ROOM),
         staged=make_batch(pool, LIST, 32 * LIST),
-        fit=make_batch(pool, MAX_BURST, 33 * LIST),
+        fit=make_batch(pool, _PIECES, 33 * LIST),
         emc=make_emc(emc_insert_inv_prob),
         tables=make_gro_tables(GRO_QUEUES, frames=_HELD_SEGMENTS),
         waiting=waiting,
