@@ -15,13 +15,15 @@ from pktpath.features import Feature
 from pktpath.jit import JIT_DISABLED
 from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.live_mirror import At, want, watched
-from pktpath.path.live_types import WAITING, Tally
+from pktpath.path.live_types import Tally
 from pktpath.switch.datapath import Count
 from support.gso_frames import super_frame
 from support.memory_switch import PLAIN, LiveSwitch
 from support.naive_bytes import NaiveBytes
 from support.naive_gso import naive_checksum, naive_gso
 from support.switch_traffic import ACTIONS, likely_frame, random_flows, random_frame
+
+WAITING = 1024
 
 ROUNDS = 3 if JIT_DISABLED else 12
 FRAMES = 40 if JIT_DISABLED else 250
@@ -155,7 +157,9 @@ def many_flows(count):
 
 
 def test_an_upcall_too_many_is_lost_and_counted():
-    with LiveSwitch(["udp,tp_src=1,actions=drop", "priority=0,actions=output:2"], flow_limit=4000) as switch:
+    with LiveSwitch(
+        ["udp,tp_src=1,actions=drop", "priority=0,actions=output:2"], flow_limit=4000, upcall_queue=WAITING
+    ) as switch:
         count = WAITING + 100
         for frame in many_flows(count):
             assert switch.ports[1].send(frame)

@@ -56,11 +56,6 @@ class _Engine(LiveEngine):
             self._counted = now
             self.every_five_seconds()
 
-    def upcalls(self) -> UpcallView:
-        """Return what `upcall/show` tells of the revalidator."""
-        now, most = len(self.megaflows), self.most_megaflows
-        return UpcallView(now, most, self.settings.flow_limit, self.round_ms, ((0, now),))
-
     def _set_bands(self, number: int, bands: Any, packets: bool) -> None:
         most = len(self.datapath.meters[0])
         if not 0 < number < most:
@@ -142,13 +137,19 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
         parse_match=lambda text: _match(tables, text),
     )  # fmt: skip
     ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=engine.credit)
-    engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=engine.upcalls)
+    engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=lambda: _upcalls(engine))
     return {
         name: Command(
             command.usage, command.min_args, _MANY_WORDS if command.max_args is None else command.max_args, command.handler
         )
         for name, command in registry.all().items()
     }
+
+
+def _upcalls(engine: LiveEngine) -> UpcallView:
+    """Return what `upcall/show` tells of the revalidator."""
+    now = len(engine.megaflows)
+    return UpcallView(now, engine.most_megaflows, engine.settings.flow_limit, engine.round_ms, ((0, now),))
 
 
 def _match(tables: LiveTables, text: str) -> tuple[int, int]:
