@@ -19,6 +19,9 @@ from hypothesis import settings
 HERE = Path(__file__).parent
 IN_CI = os.environ.get("PKTPATH_CI") == "1"
 
+# What tests start may import what tests import.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+
 # Without a deadline: the first example of a property may compile a kernel.
 settings.register_profile("pktpath", deadline=None, print_blob=True)
 settings.load_profile("pktpath")

@@ -245,6 +245,11 @@ def test_upcalls_memory_and_events(switch):
     usage = dict(reversed(re.findall(r" ?([^:]+):(\d+)", text)))
     assert memory_show(usage) == text
     text = switch.appctl("coverage/show")
+    until = time.monotonic() + 20
+    while text.count("total:") <= 10 and time.monotonic() < until:
+        # Threads hand in what they counted once a second or so.
+        time.sleep(0.2)
+        text = switch.appctl("coverage/show")
     events = [
         Event(name, float(a), float(b), float(c), int(total))
         for name, a, b, c, total in re.findall(

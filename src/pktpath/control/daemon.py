@@ -316,7 +316,11 @@ class Daemon:
             try:
                 return run(words)
             finally:
-                self.switch.dirty |= self.switch.tables.version != before
+                changed = self.switch.tables.version != before
+                self.switch.dirty |= changed
+                if changed and self._revalidation is not None:
+                    # What a command changed should hold when it is answered; of many megaflows, some follow.
+                    self._revalidate()
 
         return noted
 
