@@ -43,7 +43,7 @@ def warm_commands() -> None:
 
 def warm_switch() -> None:
     """Compile what a datapath thread runs, and the kernels around it."""
-    from support.live_switch import LiveSwitch
+    from support.memory_switch import LiveSwitch
     from support.switch_traffic import likely_frame
 
     print("compiling for pktpath switch", flush=True)
