@@ -233,6 +233,7 @@ PORT = {
     "device_features": Key(features, "as they are", "features of the kernel's interface while the switch runs", KERNEL),
     "rx_file": Key(text, "none", "capture whose frames arrive", ("pcap",)),
     "tx_file": Key(text, "none", "capture that takes what is sent; without it, that is counted and forgotten", ("pcap",)),
+    "qdisc_bypass": Key(boolean, "false", "send around the queueing discipline: quicker, and nothing is queued", ("packet",)),
     "loop": Key(boolean, "false", "begin `rx_file` again at its end, for load", ("pcap",)),
 }
 """Keys of [bridge.NAME.port.NAME]."""

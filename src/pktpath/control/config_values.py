@@ -40,6 +40,7 @@ class PortConfig:
     rx_file: str | None = None
     tx_file: str | None = None
     loop: bool = False
+    qdisc_bypass: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,7 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
                 number=number,
                 queues=config.queues,
                 mode=config.mode,
+                qdisc_bypass=config.qdisc_bypass,
             )
         case "tap":
             return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues, mtu=mtu)

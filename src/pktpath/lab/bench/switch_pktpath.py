@@ -126,6 +126,7 @@ def pktpath(
     features: Mapping[str, bool] | None = None,
     settings: Mapping[str, Setting] | None = None,
     poll: bool = False,
+    bypass: bool = False,
     seen: Callable[[Switch], None] | None = None,
 ) -> Forwarder:
     """Return a forwarder: pktpath's switch between two ports of a kind.
@@ -138,6 +139,7 @@ def pktpath(
         features: of both ports, such as gro off.
         settings: keys of the switch, such as its weight.
         poll: poll on the core of forwarders, instead of sleeping until frames come.
+        bypass: send around the queueing discipline, as DPDK's af_packet does.
         seen: called with the running switch.
 
     """
@@ -145,6 +147,8 @@ def pktpath(
     @contextmanager
     def forward(place: Topology, cpus: str) -> Iterator[Sequence[Daemon]]:
         keys: dict[str, Setting] = {"type": kind, "mode": mode}
+        if bypass:
+            keys["qdisc_bypass"] = True
         if features:
             keys["features"] = features
         chosen: dict[str, Setting] = {**(settings or {}), **({"schedule": "poll", "cores": [int(cpus or 1)]} if poll else {})}
