@@ -82,7 +82,11 @@ class LiveEngine:
         """Of each worker."""
         self._threads: list[LiveThread] = []
         cores: tuple[int | None, ...] = settings.cores or (None,)
-        self._table = FlowTable(settings.flow_limit + settings.flow_limit // 4 + 1024, len(cores), self._epoch)
+        threads = self._threads
+        # Knows the threads and not the engine: a cycle would keep its memory until the next collection of garbage.
+        self._table = FlowTable(
+            settings.flow_limit + settings.flow_limit // 4 + 1024, len(cores), lambda: tuple(thread.epoch for thread in threads)
+        )
         self.datapath = Datapath(self._table.table, self._table.programs, make_ports(), make_meters(METERS))
         self._upcalls = Upcalls(slow_path, self._table, self._threads)
         for number, core in enumerate(cores):
@@ -100,9 +104,6 @@ class LiveEngine:
         self._started = (time.monotonic(), int(cycles()))
         self.hertz = 1e9
         self._apply(settings)
-
-    def _epoch(self) -> tuple[int, ...]:
-        return tuple(thread.epoch for thread in self._threads)
 
     def _apply(self, settings: EngineSettings) -> None:
         self._upcalls.flow_limit, self._upcalls.max_idle = settings.flow_limit, settings.max_idle_ms / 1000
