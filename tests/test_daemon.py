@@ -613,7 +613,7 @@ def test_another_user_keeps_what_it_needs(tmp_path):
     """A start as root, the rest as nobody: interfaces can still be restored at the end."""
     tmp_path.chmod(0o755)
     for path in tmp_path.parents:
-        if path.stat().st_uid == 0 and path.name.startswith("pytest-"):
+        if path.stat().st_uid == 0 and path.name.startswith(("pytest-", "popen-")):
             path.chmod(0o755)
     with named_namespace("link add a0 type veth peer name b0") as netns:
         before = kernel_state(netns)

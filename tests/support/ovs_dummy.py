@@ -82,6 +82,8 @@ class DummySwitch:
             "-",
             stdin="\n".join(lines) + "\n",
         )
+        # Else frames that come at once may still meet megaflows of the table before.
+        self.appctl("revalidator/purge")
 
     def send(self, frames):
         """Send frames into p1 and return those that have left by p2."""
