@@ -193,14 +193,22 @@ def stop(target: str | None) -> int:
     from pktpath.control.places import control_socket
 
     path = control_socket(target)
+    pid = json.loads(call(path, "switch/status", timeout=10))["pid"]
     call(path, "exit", timeout=10)
     until = time.monotonic() + 30
-    while os.path.lexists(path):
+    while os.path.lexists(path) or _runs(pid):
         if time.monotonic() > until:
             say(f"{path}: the switch is still stopping after 30 s")
             return REFUSED
         time.sleep(0.02)
     return DONE
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @switch.command(short_help="What a running switch is made of, and how it is.")

@@ -215,6 +215,9 @@ class _Reader:
         values = self.table(("switch",), self.document.get("switch", {}), keys.SWITCH)
         for key, default in (("run_dir", run_dir), ("state_dir", state_dir)):
             values[key] = str(self.base / values[key]) if key in values else default()
+            if key == "state_dir" and key not in self.document.get("switch", {}):
+                # What one switch keeps must not be what another one finds.
+                values[key] += f"/{values.get('name', 'pktpath')}"
         if values.get("schedule") == "poll" and not values.get("cores"):
             self.bad(("switch", "schedule"), "poll needs cores to poll on, as cores = [1]")
         self._known_cores(values.get("cores", ()))

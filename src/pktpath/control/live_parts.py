@@ -144,6 +144,7 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
             command.usage, command.min_args, _MANY_WORDS if command.max_args is None else command.max_args, command.handler
         )
         for name, command in registry.all().items()
+        if name not in Commands()
     }
 
 

@@ -63,8 +63,9 @@ class Switch:
         kept = self._file.load()
         try:
             for bridge in self.config.bridges:
-                self._add_bridge(bridge)
-                if state := kept.get(bridge.name):
+                state = kept.get(bridge.name)
+                self._add_bridge(bridge, gone=state.gone if state else ())
+                if state:
                     self._take_over(bridge.name, state)
             for name in kept.keys() - self._bridges.keys():
                 _log.warning("bridge %s is no more in the configuration: what was changed of it at runtime is forgotten", name)
@@ -85,11 +86,15 @@ class Switch:
         self._interfaces.undo()
         self.engine.close()
 
-    def _add_bridge(self, config: BridgeConfig) -> None:
+    def _add_bridge(self, config: BridgeConfig, gone: Iterable[str] = ()) -> None:
         self.tables.add_bridge(config)
         bridge = self._bridges[config.name] = _Bridge(config)
         for port in _with_local(config):
-            self._open(config.name, port, at_runtime=False)
+            if port.name in gone:
+                # A command deleted it: opened once more, its capture would begin anew over the old one.
+                bridge.gone.add(port.name)
+            else:
+                self._open(config.name, port, at_runtime=False)
         self._load(bridge)
         self.tables.set_mirrors(config.name, config.mirrors)
 
@@ -108,9 +113,6 @@ class Switch:
 
     def _take_over(self, name: str, state: BridgeState) -> None:
         """Do again what commands did before the restart; what cannot be any more is one line, and the rest goes on."""
-        for port in state.gone:
-            if port in self.ports and self.ports[port].bridge == name:
-                self.remove_port(name, port)
         for port, table in state.ports.items():
             self._tolerate(f"port {port}", partial(self._add_again, name, port, table))
         for kind in reversed(TABLES):

@@ -59,7 +59,8 @@ class SwitchPort:
                 raise
         except (BadInput, Refused) as error:
             interfaces.undo(config.interface, config.netns)
-            raise type(error)(self._placed(str(error))) from None
+            kind = BadInput if isinstance(error, BadInput) else Refused
+            raise kind(self._placed(str(error))) from None
         except BaseException:
             interfaces.undo(config.interface, config.netns)
             raise

@@ -23,7 +23,7 @@ from pktpath.path.live_view import port_view, worker_view
 from pktpath.pool import Pool  # noqa: TC001  read at run time by whoever asks for hints
 from pktpath.port.live import EnginePort
 from pktpath.port.live_memory import LiveMemory
-from pktpath.switch.datapath import Count, Datapath, make_ports
+from pktpath.switch.datapath import Datapath, make_ports
 from pktpath.switch.flow_table import FlowTable
 from pktpath.switch.meter import make_meters
 from pktpath.switch.slow_path import SlowPath
@@ -303,7 +303,7 @@ class LiveEngine:
         """Return the datapath with all its counters."""
         counts = [thread.worker.counts for thread in self._threads]
         workers = tuple(worker_view(self, thread) for thread in self._threads)
-        lost = sum(int(table[:, Count.DROP_LOST].sum()) for table in counts)
+        lost = sum(worker.counters["lost"] for worker in workers)
         hits = sum(worker.counters["emc_hits"] + worker.counters["megaflow_hits"] for worker in workers)
         lookups = sum(worker.counters["subtable_lookups"] + worker.counters["missed_subtables"] for worker in workers)
         missed = sum(worker.counters["upcalls"] + worker.counters["lost"] for worker in workers)
@@ -321,6 +321,7 @@ class LiveEngine:
         for thread in self._threads:
             if core is None or thread.core == core:
                 thread.worker.tally[:] = 0
+                thread.counted_since = time.monotonic_ns()
                 thread.worker.rx.cycles[:] = 0
 
     @property

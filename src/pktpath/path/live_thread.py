@@ -4,6 +4,7 @@ import ctypes
 import os
 import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,6 +36,8 @@ class LiveThread:
         self._rests = threading.Event()
         self._rests.set()
         self._ended = False
+        self.counted_since = time.monotonic_ns()
+        """When its counters began at zero."""
         self._paused = 1
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None

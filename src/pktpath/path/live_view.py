@@ -1,5 +1,6 @@
 """What workers and ports count, as views."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,8 @@ def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:
     tally = {name.name.lower(): int(worker.tally[name]) for name in Tally}
     tally["queued"] = int(thread.context.waiting.rings[Ring.ASKED] - thread.context.waiting.rings[Ring.TAKEN])
     tally["passes"] = tally["packets"]
+    tally["ns"] = time.monotonic_ns() - thread.counted_since
+    tally["upcall_ns"] = 0
     queues = []
     used = 0.0
     for nth in range(int(worker.rx_count[0])):
