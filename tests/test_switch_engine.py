@@ -350,3 +350,23 @@ def test_an_order_to_run_is_never_lost():
             left = switch.take()
         assert [(port, one.data) for port, one in left] == [(2, frame)]
         assert not switch.engine.failures()
+
+
+def test_queues_are_given_anew_by_their_load():
+    """Of five queues on two workers the two busy ones must not stay together, and frames still find their way."""
+    with LiveSwitch(["in_port=1,actions=output:2", "in_port=3,actions=output:4"], cores=(0, 0)) as switch:
+        engine = switch.engine
+        for seconds in (1, 7):
+            for thread in engine._threads:
+                for rx in thread.worker.rx[: int(thread.worker.rx_count[0])]:
+                    if int(rx.port) in (1, 3):
+                        rx.cycles = int(seconds * engine.hertz / 2)
+            engine.tick(float(10 + seconds))
+        engine.rebalance()
+        homes = {queue.port: at for at, worker in enumerate(engine.view().workers) for queue in worker.queues}
+        assert homes["p1"] != homes["p3"]
+        assert sorted(homes) == sorted(port.port.name for port in engine.ports.values())
+        frame = bytes(12) + b"\x08\x00" + bytes(50)
+        assert switch.ports[1].send(frame)
+        switch.serve()
+        assert len(switch.take()) == 1

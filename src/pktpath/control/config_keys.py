@@ -223,7 +223,7 @@ PORT = {
     "type": Key(one_of(*PORT_TYPES), "must be there", "what the port is"),
     "interface": Key(name, "the port's name", "the kernel's interface", ("packet", "tap", "xdp")),
     "openflow": Key(whole(1, 0xFEFF), "the first free", "number of the port in flows"),
-    "queues": Key(whole(1, MOST_QUEUES), "1", "receive queues", ("packet", "tap", "xdp", "memory")),
+    "queues": Key(whole(1, MOST_QUEUES), "1; xdp: all", "receive queues", ("packet", "tap", "xdp", "memory")),
     "mode": Key(text, "auto", "packet: ring or mmsg; xdp: native or generic; auto takes what carries more", tuple(MODES)),
     "netns": Key(text, "the daemon's", "network namespace (`ip netns`) of the interface", ("packet", "tap", "xdp")),
     "mtu": Key(whole(68, 65535), "as it is", "MTU of the interface while the switch runs", ("packet", "tap", "xdp")),

@@ -27,7 +27,8 @@ class PortConfig:
     """The kernel's name of it; that of the port where nothing else is said."""
     where: str = field(default="", compare=False)
     openflow: int | None = None
-    queues: int = 1
+    queues: int | None = None
+    """None: one, and of an AF_XDP port as many as its interface has."""
     mode: str = "auto"
     netns: str | None = None
     mtu: int | None = None

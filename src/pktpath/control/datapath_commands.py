@@ -38,6 +38,7 @@ def datapath_commands(
     workers: Callable[[int], DatapathView] | None = None,
     clear: Callable[[int | None], None] | None = None,
     delete_flows: Callable[[], None] | None = None,
+    rebalance: Callable[[], None] | None = None,
     parse_match: ParseMatch | None = None,
     clock: Callable[[], float] = time.time,
 ) -> None:
@@ -51,6 +52,7 @@ def datapath_commands(
             `pmd-rxq-show -secs` is refused.
         clear: set the counters of the thread on a core, or of all (None), to zero; without it there is no `pmd-stats-clear`.
         delete_flows: forget all megaflows; without it there is no `dpctl/del-flows`.
+        rebalance: give the queues to the threads anew, by their load; without it there is no `pmd-rxq-rebalance`.
         parse_match: for `dump-flows filter=…`, refused without it.
         clock: time of day.
 
@@ -71,6 +73,8 @@ def datapath_commands(
         commands.register(name, usage, least, most, handler)
     if clear is not None:
         commands.register("dpif-netdev/pmd-stats-clear", "[-pmd core] [dp]", 0, 3, own.stats_clear)
+    if rebalance is not None:
+        commands.register("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0, 1, lambda words: own.rebalance(words, rebalance))
     if delete_flows is not None:
         commands.register("dpctl/del-flows", "[dp]", 0, 1, own.del_flows)
 
@@ -209,6 +213,12 @@ class _Datapath(NamedTuple):
         if self.clear is not None:
             self.clear(_core(values["-pmd"]) if "-pmd" in values else None)
         return ""
+
+    def rebalance(self, words: list[str], act: Callable[[], None]) -> str:
+        for word in words:
+            self._named(self.get(), word)
+        act()
+        return "pmd rxq rebalance requested.\n"
 
     def del_flows(self, words: list[str]) -> str:
         for word in words:

@@ -1,5 +1,6 @@
 """The real parts of the daemon, joined: engine, tables, ports, control server, mirrors."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -30,6 +31,7 @@ from pktpath.switch.meter import set_meter
 from pktpath.switch.rules import Command as FlowCommand
 
 _MANY_WORDS = 64
+_log = logging.getLogger("pktpath.port")
 _COUNT_EVERY = 5.0
 _LONGEST = 65535
 """Bytes of a packet that a capture takes: as many as there can be."""
@@ -42,6 +44,7 @@ class _Engine(LiveEngine):
         super().__init__(_settings(config), tables)
         self.every_five_seconds: Callable[[], object] = lambda: None
         self._counted = 0.0
+        self._said: set[tuple[int, str]] = set()
         self.packet_rows = RowTable(self.queues.packet)
         tables.set_bands = self._set_bands
 
@@ -52,9 +55,19 @@ class _Engine(LiveEngine):
     def tick(self, now: float) -> None:
         """Sample loads and events."""
         super().tick(now)
+        self._say_warnings()
         if now - self._counted >= _COUNT_EVERY:
             self._counted = now
             self.every_five_seconds()
+
+    def _say_warnings(self) -> None:
+        """Log what ports have to say of the traffic that they see, each line once."""
+        for port in self.ports.values():
+            found = getattr(port.port, "warnings", ())
+            for line in found() if callable(found) else found:
+                if (port.number, line) not in self._said:
+                    self._said.add((port.number, line))
+                    _log.warning("port %s: %s", port.port.name, line)
 
     def _set_bands(self, number: int, bands: Any, packets: bool) -> None:
         most = len(self.datapath.meters[0])
@@ -106,17 +119,20 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
                 engine.packet_rows,
                 name=config.name,
                 number=number,
-                queues=config.queues,
+                queues=config.queues or 1,
                 mode=config.mode,
                 qdisc_bypass=config.qdisc_bypass,
             )
         case "tap":
-            return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues, mtu=mtu)
+            return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues or 1, mtu=mtu)
         case "internal":
             return InternalPort(config.interface, memory, queues.tap, number=number, mtu=mtu)
         case "xdp":
             with engine.paused():
-                port = _XdpPort(config.name, number, queues, engine.pools, interface=config.interface, mode=config.mode)
+                port = _XdpPort(
+                    config.name, number, queues, engine.pools, interface=config.interface, mode=config.mode,
+                    rx_queues=config.queues,
+                )  # fmt: skip
             port.engine = engine
             return port
         case "pcap":
@@ -135,6 +151,7 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
     slow = tables.slow
     datapath_commands(
         registry, engine.view, lambda: list(engine.flows()), clear=engine.clear_statistics, delete_flows=engine.flush,
+        rebalance=engine.rebalance,
         parse_match=lambda text: _match(tables, text),
     )  # fmt: skip
     ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=engine.credit)

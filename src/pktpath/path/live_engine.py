@@ -21,7 +21,7 @@ from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_context
 from pktpath.path.live_view import port_view, worker_view
 from pktpath.pool import Pool  # noqa: TC001  read at run time by whoever asks for hints
-from pktpath.port.live import EnginePort
+from pktpath.port.live import EnginePort, RxQueue
 from pktpath.port.live_memory import LiveMemory
 from pktpath.switch.datapath import Datapath, make_ports
 from pktpath.switch.flow_table import FlowTable
@@ -211,6 +211,32 @@ class LiveEngine:
     def _switch(self, port: EnginePort) -> None:
         self.datapath.ports[port.number] = (1, int(port.features.active & _TRANSMIT), port.port.mtu)
 
+    def rebalance(self) -> None:
+        """Give the queues to the workers anew, by what they took of a core in the last minute: the busiest one first.
+
+        Queues whose frames lie in the pool of their worker (AF_XDP) stay, and count as its load.
+        """
+        loads = dict.fromkeys(range(len(self._threads)), 0.0)
+        movable: list[tuple[float, int, RxQueue]] = []
+        for number, places in self._places.items():
+            port = self.ports[number].port
+            for at, kind, row in places:
+                load = self.usage(at, kind, row) or 0.0
+                if getattr(port, "homes", None):
+                    loads[at] += load
+                else:
+                    queue = next(queue for queue in port.rx if (int(queue.kind), queue.row) == (kind, row))
+                    movable.append((load, number, queue))
+        with self.paused():
+            for number in {number for _, number, _ in movable}:
+                self._take_queues(number)
+            for load, number, queue in sorted(movable, key=lambda one: -one[0]):
+                # Where nothing is known of loads, numbers of queues decide.
+                at = min(loads, key=lambda at: (loads[at], self._load(self._threads[at])))
+                loads[at] += load
+                self._give_queue(self._threads[at], int(queue.kind), queue.row, self.ports[number], queue.fd)
+                self._places[number].append((at, int(queue.kind), queue.row))
+
     def remove_port(self, number: int) -> None:
         """Stop using a port and forget the megaflows that name it."""
         with self.paused():
@@ -321,7 +347,7 @@ class LiveEngine:
         for thread in self._threads:
             if core is None or thread.core == core:
                 thread.worker.tally[:] = 0
-                thread.counted_since = time.monotonic_ns()
+                thread.counted_since, thread.upcall_ns = time.monotonic_ns(), 0
                 thread.worker.rx.cycles[:] = 0
 
     @property

@@ -90,14 +90,14 @@ def poll(shared, nth, now, _c, _d):
     worker.counts[port, _RX_BYTES] += size
     parse(polled, 0, count)
     if wanted(mirror, WIRE_IN):
-        watch_all(mirror, polled, 0, count, WIRE_IN, now)
+        watch_all(mirror, polled, 0, count, WIRE_IN, monotonic(worker.timespec))
     which = np.int64(POLLED)
     if queue.features & _GRO and queue.table >= 0:
         call_stage(calls[_MERGE], shared, nth, count, 0, 0)
         which = np.int64(SEEN)
     if wanted(mirror, DATAPATH):
         batch = batch_at(parts, which)
-        watch_all(mirror, batch, 0, batch.used[FRAMES], DATAPATH, now)
+        watch_all(mirror, batch, 0, batch.used[FRAMES], DATAPATH, monotonic(worker.timespec))
     call_stage(calls[_CLASSIFY], shared, which, now, 0, 0)
     call_stage(calls[_FORWARD], shared, which, now, 0, 0)
     call_stage(calls[_GIVE_BACK], shared, nth, 0, 0, 0)

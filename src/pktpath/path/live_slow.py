@@ -82,6 +82,7 @@ class Upcalls:
 
     def _serve(self, thread: LiveThread, most: int) -> int:
         waiting = thread.context.waiting
+        began = time.monotonic_ns()
         rings, answers, sizes = waiting.rings, waiting.answers, waiting.held.frame_len
         count = min(_waiting(thread), most)
         read, answered, last = int(rings[Ring.READ]), int(rings[Ring.ANSWERED]), len(waiting.asked) - 1
@@ -99,6 +100,7 @@ class Upcalls:
             rings[Ring.ANSWERED] = answered + nth + 1
             rings[Ring.READ] = read + nth + 1
         if count:
+            thread.upcall_ns += time.monotonic_ns() - began
             thread.wake()
         return count
 

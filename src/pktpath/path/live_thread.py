@@ -38,6 +38,8 @@ class LiveThread:
         self._ended = False
         self.counted_since = time.monotonic_ns()
         """When its counters began at zero."""
+        self.upcall_ns = 0
+        """What the slow path spent on its upcalls."""
         self._paused = 1
         self.failure: BaseException | None = None
         self._thread: threading.Thread | None = None

@@ -62,8 +62,7 @@ class Tally(IntEnum):
     SLEEP_NS = 12
     IDLE_CYCLES = 13
     BUSY_CYCLES = 14
-    UPCALL_CYCLES = 15
-    MISSED_SUBTABLES = 16
+    MISSED_SUBTABLES = 15
     """Subtables asked in vain before an upcall."""
 
 

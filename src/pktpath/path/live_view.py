@@ -69,7 +69,7 @@ def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:
     tally["queued"] = int(thread.context.waiting.rings[Ring.ASKED] - thread.context.waiting.rings[Ring.TAKEN])
     tally["passes"] = tally["packets"]
     tally["ns"] = time.monotonic_ns() - thread.counted_since
-    tally["upcall_ns"] = 0
+    tally["upcall_ns"] = thread.upcall_ns
     queues = []
     used = 0.0
     for nth in range(int(worker.rx_count[0])):
