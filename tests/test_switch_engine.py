@@ -10,6 +10,7 @@ import pytest
 
 from pktpath.batch import CHECKSUM_PARTIAL
 from pktpath.control.flow_text import parse_flow
+from pktpath.control.live_parts import commands
 from pktpath.control.view_json import flow_document
 from pktpath.features import Feature
 from pktpath.jit import JIT_DISABLED
@@ -370,3 +371,17 @@ def test_queues_are_given_anew_by_their_load():
         assert switch.ports[1].send(frame)
         switch.serve()
         assert len(switch.take()) == 1
+
+
+def test_meters_tell_what_they_dropped():
+    with LiveSwitch(["actions=meter:1,output:2"], meters=["meter=1,pktps,burst,band=type=drop,rate=1,burst_size=2"]) as switch:
+        frames = many_flows(7)
+        for frame in frames:
+            assert switch.ports[1].send(frame)
+        switch.serve()
+        passed = len(switch.take())
+        text = commands(switch.engine, switch.tables)["ofctl/meter-stats"].run(["br0"])
+        dropped = 7 - passed
+        assert "packet_in_count:7 " in text
+        assert f"0: packet_count:{dropped} byte_count:{dropped * len(frames[0])}" in text
+        assert dropped > 3

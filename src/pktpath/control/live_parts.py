@@ -29,6 +29,7 @@ from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
 from pktpath.switch.rules import Command as FlowCommand
+from pktpath.switch.xlate import Slow
 
 _MANY_WORDS = 64
 _log = logging.getLogger("pktpath.port")
@@ -154,7 +155,7 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
         rebalance=engine.rebalance,
         parse_match=lambda text: _match(tables, text),
     )  # fmt: skip
-    ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=engine.credit)
+    ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=lambda: _refresh(engine, slow))
     engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=lambda: _upcalls(engine))
     return {
         name: Command(
@@ -163,6 +164,18 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
         for name, command in registry.all().items()
         if name not in Commands()
     }
+
+
+def _refresh(engine: LiveEngine, slow: Slow) -> None:
+    """Bring the counters of rules and meters up to date."""
+    engine.credit()
+    meters, bands = engine.datapath.meters
+    for bridge in slow.bridges.values():
+        for meter in bridge.meters:
+            number = meter.config.number
+            meter.packets, meter.size = int(meters[number].packets), int(meters[number].octets)
+            rows = bands[number, : len(meter.dropped)]
+            meter.dropped = list(zip(rows.dropped_packets.tolist(), rows.dropped_octets.tolist(), strict=True))
 
 
 def _upcalls(engine: LiveEngine) -> UpcallView:
