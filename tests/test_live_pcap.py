@@ -209,6 +209,16 @@ def test_what_is_sent_is_in_the_file_when_it_is_closed(worker, tmp_path, suffix)
     assert port.counters["tx_bytes"] == sum(map(len, frames)) + sum(map(len, frames[:3]))
 
 
+def test_the_first_ring_of_a_memory_is_a_ring(tmp_path):
+    """Address 0 in a row says "no ring": nothing may lie there."""
+    worker = make_worker()
+    port = port_of(worker, tx_file=str(tmp_path / "out.pcapng"))
+    row = port.tx(0)[1]
+    assert send(worker, row, in_memory_of(worker, [b"first"], START)) == 1
+    port.close()
+    assert [data for data, _, _ in read_back(tmp_path / "out.pcapng")] == [b"first"]
+
+
 @given(rounds=st.lists(st.tuples(st.lists(st.integers(3, 70_000), min_size=1, max_size=12), st.booleans()), max_size=12))
 def test_a_buffer_gives_back_what_it_took_in_order(tmp_path_factory, rounds):
     """The twin is a list; records wrap, and a full buffer refuses whole frames only."""

@@ -369,10 +369,6 @@ class LiveEngine:
         """Credit the rules with what megaflows have forwarded until now."""
         self._upcalls.credit()
 
-    def translations(self) -> int:
-        """Return how many upcalls the slow path has translated."""
-        return self._upcalls.translated
-
     def flows(self) -> Iterable[FlowView]:
         """Return the megaflows."""
         now = time.monotonic_ns()

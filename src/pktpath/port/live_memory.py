@@ -33,7 +33,7 @@ class LiveMemory:
             Refused: the kernel reserves no such range.
 
         """
-        self._length = _page_up(window) + _page_up(chunks)
+        self._length = mmap.PAGESIZE + _page_up(window) + _page_up(chunks)
         flags = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_NORESERVE
         self._base = int(_libc.mmap(0, self._length, _PROT, flags, -1, 0))
         if self._base == _FAILED:
@@ -41,8 +41,9 @@ class LiveMemory:
             raise Refused(message)
         place = (ctypes.c_uint8 * self._length).from_address(self._base)
         self.mem = np.ctypeslib.as_array(place)
-        self._free = [(0, _page_up(window))]
-        self._next_pool = _page_up(window)
+        # Nobody gets address 0: in a row it says that there is no ring.
+        self._free = [(mmap.PAGESIZE, _page_up(window))]
+        self._next_pool = mmap.PAGESIZE + _page_up(window)
 
     def map_ring(self, fd: int, length: int) -> int:
         """Map `length` bytes (whole pages) of a socket's ring into the window and return its address in `mem`.
@@ -60,7 +61,7 @@ class LiveMemory:
         return address
 
     def reserve(self, length: int) -> int:
-        """Take `length` bytes of the window; return their address in `mem`. They are zero.
+        """Take `length` bytes of the window; return their address in `mem`, never 0. They are zero.
 
         Raises:
             Refused: the window is used up.

@@ -104,17 +104,3 @@ def mask_of(*names: str) -> int:
 def words_of(key: int) -> list[int]:
     """Return a key as `KEY_WORDS` unsigned words, word 0 first."""
     return [key >> KEY_BITS - 64 * (word + 1) & (1 << 64) - 1 for word in range(KEY_WORDS)]
-
-
-def from_words(words: bytes) -> int:
-    """Return the key whose words stand in `words` in the machine's order (the bytes of a uint64 array).
-
-    For one key; who has many in an array turns the bytes of all words around at once.
-    """
-    import sys
-
-    whole = int.from_bytes(words, sys.byteorder)
-    if sys.byteorder == "little":
-        # Words are right already, but the first one stands at the least significant place.
-        return sum((whole >> 64 * word & (1 << 64) - 1) << KEY_BITS - 64 * (word + 1) for word in range(KEY_WORDS))
-    return whole

@@ -65,7 +65,6 @@ class FlowTable:
         self._members: dict[int, int] = {}
         self._free_subtables = list(range(MAX_SUBTABLES - 1, -1, -1))
         self._programs: dict[Actions, int] = {}
-        self._users: dict[Actions, int] = {}
         self._rows_used = 0
         self._slots_used = 0
         self._swept: tuple[int, ...] | None = None
