@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pktpath.control.commands import Commands
 from pktpath.control.datapath_commands import datapath_commands
-from pktpath.control.socket_path import find_socket, run_directory
+from pktpath.control.places import find_socket, run_dir
 from pktpath.control.top_values import busiest, changes
 from pktpath.control.view_json import read_view, view_document, view_json
 from pktpath.errors import BadInput, Refused
@@ -234,20 +234,25 @@ def test_counters_that_were_cleared_have_no_negative_rate():
 
 
 def test_the_only_daemon_is_found(tmp_path, monkeypatch):
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.delenv("PKTPATH_SOCKET", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert run_directory() == tmp_path / "pktpath"
-    with pytest.raises(BadInput, match="no daemon has a socket here"):
+    assert run_dir() == str(tmp_path / "pktpath")
+    with pytest.raises(BadInput, match="no switch runs"):
         find_socket()
     (tmp_path / "pktpath").mkdir()
     (tmp_path / "pktpath" / "no.ctl").touch()
     with Served(tmp_path / "pktpath" / "one.ctl") as one:
         assert str(find_socket()) == one.path
-        with Served(tmp_path / "pktpath" / "two.ctl"), pytest.raises(BadInput, match=r"2 daemons .* name one with -t: one, two"):
+        with (
+            Served(tmp_path / "pktpath" / "two.ctl"),
+            pytest.raises(BadInput, match="several switches run; name one with -t: one, two"),
+        ):
             find_socket()
     assert find_socket("two") == find_socket("two.ctl") == tmp_path / "pktpath" / "two.ctl"
     assert str(find_socket("./x")) == "x"
     monkeypatch.delenv("XDG_RUNTIME_DIR")
-    assert str(run_directory()) == "/run/pktpath"
+    assert run_dir() == "/run/pktpath"
 
 
 # The command lines
@@ -287,7 +292,7 @@ def test_appctl(cli):
         "command": "dpctl/dump-dps", "words": [], "text": "netdev@pktpath\n",
     }  # fmt: skip
     done = cli("appctl", "-t", "/nowhere/d.ctl", "version")
-    assert (done.returncode, done.stderr) == (2, "pktpath: /nowhere/d.ctl: no control socket is there\n")
+    assert (done.returncode, done.stderr) == (2, "pktpath: /nowhere/d.ctl: no control socket is there: does the switch run?\n")
 
 
 def test_dpctl(cli):

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from pktpath.control.client import call
 from pktpath.control.config import load_config, port_from_words
 from pktpath.control.daemon import Daemon
 from pktpath.control.loop import Loop
 from pktpath.control.process import Notifier, PidFile
 from pktpath.control.state import Interfaces, TablesFile
 from pktpath.control.switch import Switch
+from pktpath.control.unixctl_client import call
 from pktpath.errors import BadInput, Refused
 from support.fake_switch import FakeServer, check, fake_parts
 from support.switch_netns import ip, named_namespace
@@ -482,7 +482,7 @@ def test_the_commands_of_a_running_switch(tmp_path):
         assert "the engine refuses features" in pktpath("ethtool", "-K", "br0/p1", "gro", "on", status=2)
         assert "generic-receive-offload: off\n" in pktpath("ethtool", "-k", "br0/p1")
         assert "highdma" in pktpath("ethtool", "-K", "br0/p1", "highdma", "on", status=2)
-    assert "no switch answers" in pktpath("switch", "status", status=2)
+    assert "does the switch run?" in pktpath("switch", "status", status=2)
 
 
 def test_check_opens_nothing(tmp_path):

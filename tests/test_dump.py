@@ -271,8 +271,16 @@ def test_what_the_switch_refuses_is_said(tmp_path, error, status):
 def test_no_switch_is_one_line(tmp_path):
     done = dump(f"{tmp_path}/none.ctl", "br0")
     assert (done.returncode, done.stderr.decode()) == (
-        2, f"pktpath: {tmp_path}/none.ctl.dump: no switch answers on this socket: is it running?\n",
+        2, f"pktpath: {tmp_path}/none.ctl.dump: no control socket is there: does the switch run?\n",
     )  # fmt: skip
+
+
+def test_a_directory_with_a_long_name(tmp_path):
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    with served(deep, Source(made_up(3))) as (path, *_):
+        done = dump(path, "br0", "-c", "3")
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 3)
 
 
 def test_a_switch_that_ends_ends_the_dump_in_order(tmp_path):

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pktpath.control import socket_path, unixctl
+from pktpath.control import places, unixctl
 from pktpath.control.commands import Commands
 from pktpath.control.json_stream import MAX_DEPTH, JsonStream
 from pktpath.control.unixctl import UnixctlServer
@@ -467,7 +467,7 @@ def test_of_many_daemons_that_start_together_one_serves(tmp_path):
 
 def test_a_start_waits_for_another_start(tmp_path, monkeypatch):
     path, made = tmp_path / "d.ctl", []
-    with socket_path.start_lock(path):
+    with places.start_lock(path):
         thread = threading.Thread(target=lambda: made.append(UnixctlServer(path, Commands())))
         thread.start()
         thread.join(0.2)
@@ -475,8 +475,8 @@ def test_a_start_waits_for_another_start(tmp_path, monkeypatch):
         assert not path.exists()
     thread.join(5)
     made[0].close()
-    monkeypatch.setattr(socket_path, "_PATIENCE", 0.1)
-    with socket_path.start_lock(path), pytest.raises(Refused, match="held by another program"):
+    monkeypatch.setattr(places, "_PATIENCE", 0.1)
+    with places.start_lock(path), pytest.raises(Refused, match="held by another program"):
         UnixctlServer(path, Commands())
 
 

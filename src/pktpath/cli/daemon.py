@@ -5,25 +5,28 @@ from typing import Any
 
 import click
 
-from pktpath.control.socket_path import find_socket
+from pktpath.control.places import find_socket
 from pktpath.control.unixctl_client import call
 
 WORDS = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 """Settings of a command whose words, dashes and all, are the daemon's."""
 
 
+which = click.option(
+    "-t",
+    "--target",
+    metavar="SOCKET",
+    help="Control socket: a path, or a daemon's name in the run directory. Default: the only one there.",
+)
+"""Adds `-t SOCKET` (parameter `target`)."""
+_timeout = click.option(
+    "-T", "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds to wait."
+)
+
+
 def asks(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `-t SOCKET` (parameter `target`) and `--timeout` (parameter `timeout`, seconds)."""
-    target = click.option(
-        "-t",
-        "--target",
-        metavar="SOCKET",
-        help="Control socket: a path, or a daemon's name in the run directory. Default: the only one there.",
-    )
-    timeout = click.option(
-        "-T", "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds to wait."
-    )
-    return target(timeout(function))
+    return which(_timeout(function))
 
 
 def ask(target: str | None, timeout: float, command: str, words: Sequence[str] = ()) -> str:

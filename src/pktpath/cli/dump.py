@@ -8,21 +8,22 @@ from typing import Any
 import click
 
 from pktpath.cli.common import DONE, number, say
+from pktpath.cli.daemon import which
 
 
 @click.command(short_help="The traffic of a running switch, live, as pcapng.")
 @click.argument("where", metavar="BRIDGE[/PORT]")
 @click.argument("expression", nargs=-1, metavar="[FILTER]...", callback=lambda _ctx, _param, value: " ".join(value))
 @click.option(
-    "-w", "--write", "target", metavar="OUT", help="Capture to write (pcapng); - is standard output. Without, a line a frame."
+    "-w", "--write", "file", metavar="OUT", help="Capture to write (pcapng); - is standard output. Without, a line a frame."
 )
 @click.option("--at", type=click.Choice(["wire", "datapath"]), default="wire", show_default=True,
               help="As frames came and go, or as the datapath saw them: merged, before they are cut.")  # fmt: skip
 @click.option("-c", "--count", type=click.IntRange(1), metavar="N", help="End after N frames.")
 @click.option("-s", "--snaplen", type=click.IntRange(1, 262144), default=262144, show_default=True, metavar="BYTES",
               help="Bytes of a frame that are kept.")  # fmt: skip
-@click.option("-t", "--target", "socket", metavar="SOCKET", help="Control socket of the switch, or its name.")
-def dump(where: str, expression: str, target: str | None, at: str, count: int | None, snaplen: int, socket: str | None) -> int:
+@which
+def dump(where: str, expression: str, file: str | None, at: str, count: int | None, snaplen: int, target: str | None) -> int:
     r"""Show what passes a bridge, or one of its ports, while the switch runs.
 
     The words after it are a pcap-filter expression. Each frame's comment has what its bytes do not
@@ -37,14 +38,14 @@ def dump(where: str, expression: str, target: str | None, at: str, count: int | 
     """
     from pktpath.control.dump_client import DumpClient, FrameFilter
     from pktpath.control.dump_records import DumpRequest
-    from pktpath.control.places import control_socket
+    from pktpath.control.places import find_socket
 
     bridge, _, port = where.partition("/")
     keep = FrameFilter(expression) if expression else None
     request = DumpRequest(bridge=bridge, port=port or None, at=at, snaplen=snaplen)
-    path = f"{control_socket(socket)}.dump"
+    path = f"{find_socket(target)}.dump"
     # Before frames come: what is imported here takes a while.
-    sink: _Lines | _File = _Lines() if target is None else _File(target)
+    sink: _Lines | _File = _Lines() if file is None else _File(file)
     try:
         client = DumpClient(path, request)
     except BaseException:

@@ -9,6 +9,9 @@ import click
 
 from pktpath.cli import verbatim
 from pktpath.cli.common import BAD_INPUT, DONE, REFUSED, json_option, number, print_json, print_table, say
+from pktpath.cli.daemon import ask, asks, print_text
+from pktpath.control.places import find_socket
+from pktpath.control.unixctl_client import call
 
 _EXAMPLE = """\
 # pktpath switch run FILE.toml
@@ -47,8 +50,6 @@ openflow = 2
 # select_src = ["eth1"]
 # output_port = "log"
 """
-
-_TARGET = click.option("-t", "--target", metavar="SOCKET", help="Control socket of the switch, or its name.")
 
 
 @click.group(short_help="The virtual switch: run it, add and remove ports, stop it.", no_args_is_help=True)
@@ -137,8 +138,8 @@ def _serve(config: Any, found: Any, log: str | None, level: str, side: Any = Non
 @click.argument("bridge")
 @click.argument("name")
 @click.argument("words", nargs=-1, required=True, metavar="type=TYPE [KEY=VALUE]...")
-@_TARGET
-def add_port(bridge: str, name: str, words: tuple[str, ...], target: str | None) -> int:
+@asks
+def add_port(bridge: str, name: str, words: tuple[str, ...], target: str | None, timeout: float) -> int:
     r"""Add a port; keys are those of a port in the file. A restart adds it again.
 
     \b
@@ -149,25 +150,27 @@ def add_port(bridge: str, name: str, words: tuple[str, ...], target: str | None)
 
     # A mistake is one here too, and needs no switch.
     port_from_words(bridge, name, words)
-    return _ask(target, "switch/add-port", bridge, name, *words)
+    print_text(ask(target, timeout, "switch/add-port", [bridge, name, *words]))
+    return DONE
 
 
 @switch.command("del-port", short_help="Remove a port from a bridge of a running switch.")
 @click.argument("bridge")
 @click.argument("name")
-@_TARGET
-def del_port(bridge: str, name: str, target: str | None) -> int:
+@asks
+def del_port(bridge: str, name: str, target: str | None, timeout: float) -> int:
     r"""Remove a port; it stays away after a restart, also where the file has it.
 
     \b
     pktpath switch del-port br0 p3
     """
-    return _ask(target, "switch/del-port", bridge, name)
+    print_text(ask(target, timeout, "switch/del-port", [bridge, name]))
+    return DONE
 
 
 @switch.command(short_help="Have a running switch read its configuration again.")
-@_TARGET
-def reload(target: str | None) -> int:
+@asks
+def reload(target: str | None, timeout: float) -> int:
     r"""Do what has changed in the file: ports and flows that did not change are not touched.
 
     What waits for a restart is said. A file with a mistake changes nothing.
@@ -175,12 +178,13 @@ def reload(target: str | None) -> int:
     \b
     pktpath switch reload
     """
-    return _ask(target, "switch/reload")
+    print_text(ask(target, timeout, "switch/reload"))
+    return DONE
 
 
 @switch.command(short_help="Stop a running switch, and wait until it has.")
-@_TARGET
-def stop(target: str | None) -> int:
+@asks
+def stop(target: str | None, timeout: float) -> int:
     r"""Stop a running switch in order, as SIGTERM does, and wait for its end.
 
     \b
@@ -189,16 +193,13 @@ def stop(target: str | None) -> int:
     """
     import time
 
-    from pktpath.control.client import call
-    from pktpath.control.places import control_socket
-
-    path = control_socket(target)
-    pid = json.loads(call(path, "switch/status", timeout=10))["pid"]
-    call(path, "exit", timeout=10)
-    until = time.monotonic() + 30
+    path = find_socket(target)
+    pid = json.loads(call(path, "switch/status", timeout=timeout))["pid"]
+    call(path, "exit", timeout=timeout)
+    until = time.monotonic() + timeout
     while os.path.lexists(path) or _runs(pid):
         if time.monotonic() > until:
-            say(f"{path}: the switch is still stopping after 30 s")
+            say(f"{path}: the switch is still stopping after {timeout:g} s")
             return REFUSED
         time.sleep(0.02)
     return DONE
@@ -212,19 +213,16 @@ def _runs(pid: int) -> bool:
 
 
 @switch.command(short_help="What a running switch is made of, and how it is.")
-@_TARGET
+@asks
 @json_option
-def status(target: str | None, *, as_json: bool) -> int:
+def status(target: str | None, timeout: float, *, as_json: bool) -> int:
     r"""Show a running switch: ports and their state, flows, what the caches knew.
 
     \b
     pktpath switch status
     pktpath switch status --json
     """
-    from pktpath.control.client import call
-    from pktpath.control.places import control_socket
-
-    found = json.loads(call(control_socket(target), "switch/status", timeout=10))
+    found = json.loads(ask(target, timeout, "switch/status"))
     if as_json:
         print_json(found)
         return DONE
@@ -258,14 +256,6 @@ def example() -> int:
     pktpath switch example > br0.toml
     """
     click.echo(_EXAMPLE, nl=False)
-    return DONE
-
-
-def _ask(target: str | None, command: str, *words: str) -> int:
-    from pktpath.control.client import call
-    from pktpath.control.places import control_socket
-
-    click.echo(call(control_socket(target), command, list(words), timeout=30), nl=False)
     return DONE
 
 

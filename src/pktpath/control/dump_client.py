@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from pktpath.control.dump_records import (
     Decoder,
@@ -14,6 +15,8 @@ from pktpath.control.dump_records import (
     Item,
     encode_request,
 )  # fmt: skip
+from pktpath.control.places import address_of
+from pktpath.control.unixctl_client import no_answer
 from pktpath.errors import Refused
 
 _NANOSECONDS = 1_000_000_000
@@ -37,13 +40,16 @@ class DumpClient:
         self._decoder = Decoder()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.connect(path)
+            with address_of(Path(path)) as address:
+                self._socket.connect(address)
             self._socket.sendall(encode_request(request))
         except OSError as error:
             self._socket.close()
-            what = "no switch answers on this socket: is it running?" if error.errno in (2, 111) else error.strerror or str(error)
-            message = f"{path}: {what}"
+            message = f"{path}: {no_answer(error)}"
             raise Refused(message) from error
+        except BaseException:
+            self._socket.close()
+            raise
 
     def items(self) -> Iterator[list[Item]]:
         """Yield what has come, in pieces, until the end.

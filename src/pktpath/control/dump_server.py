@@ -21,6 +21,7 @@ from pktpath.control.dump_records import (
     encode,
 )  # fmt: skip
 from pktpath.control.loop import Loop, Timer
+from pktpath.control.places import address_of
 from pktpath.errors import BadInput, Refused
 
 MOST_CLIENTS = 16
@@ -57,7 +58,11 @@ class DumpServer:
             self._path.unlink()
         mask = os.umask(0o177)
         try:
-            self._socket.bind(path)
+            with address_of(self._path) as address:
+                self._socket.bind(address)
+        except BadInput:
+            self._socket.close()
+            raise
         except OSError as error:
             self._socket.close()
             message = f"{path}: {error.strerror or error}"

@@ -5,9 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pktpath.control.client import call
 from pktpath.control.features_json import from_json
-from pktpath.control.places import control_socket
+from pktpath.control.places import find_socket
+from pktpath.control.unixctl_client import call
 from pktpath.device_features import DeviceFeatures, FeatureChange, change_between
 from pktpath.errors import BadInput, Refused
 from pktpath.host.ethtool_values import DriverInfo
@@ -66,7 +66,7 @@ class PortDevice:
 
 
 def _ask(command: str, *words: str) -> Any:
-    text = call(control_socket(), command, list(words), _PATIENCE)
+    text = call(find_socket(), command, list(words), _PATIENCE)
     try:
         return json.loads(text)
     except ValueError:

@@ -23,7 +23,7 @@ from typing import Any
 
 from pktpath.control.commands import Commands
 from pktpath.control.json_stream import JsonStream
-from pktpath.control.socket_path import address_of, start_lock
+from pktpath.control.places import address_of, start_lock
 from pktpath.errors import BadInput, Refused
 
 MAX_CLIENTS = 32

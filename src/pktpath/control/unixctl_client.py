@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from pktpath.control.socket_path import address_of
+from pktpath.control.places import address_of
 from pktpath.errors import BadInput, Refused
 
 MAX_REPLY = 256 << 20
@@ -40,13 +40,18 @@ def call(path: str | Path, command: str, arguments: list[str] | tuple[str, ...] 
             message = f"{path}: no answer to {command} within {timeout:g} seconds"
         except (ConnectionResetError, BrokenPipeError):
             message = f"{path}: the daemon closed the connection"
-        except FileNotFoundError:
-            message = f"{path}: no control socket is there"
-        except ConnectionRefusedError:
-            message = f"{path}: the daemon of this control socket is gone"
         except OSError as error:
-            message = f"{path}: {error.strerror or os.strerror(error.errno or 0)}"
+            message = f"{path}: {no_answer(error)}"
     raise Refused(message) from None
+
+
+def no_answer(error: OSError) -> str:
+    """Return why nobody answers on a socket, with what to look at."""
+    if isinstance(error, FileNotFoundError):
+        return "no control socket is there: does the switch run?"
+    if isinstance(error, ConnectionRefusedError):
+        return "the daemon of this control socket is gone"
+    return error.strerror or os.strerror(error.errno or 0)
 
 
 def _connect(sock: socket.socket, address: str, until: float | None) -> None:
