@@ -7,10 +7,10 @@ import errno
 import struct
 
 from pktpath.errors import Refused
+from pktpath.lab.bpf_program import over_map
 from pktpath.lab.calibrate_figures import Unmeasurable
 from pktpath.port.bpf_syscall import (
     MAP_ARRAY,
-    MAP_LOOKUP_HELPER,
     NATIVE,
     REDIRECT_HELPER,
     XDP_DROP,
@@ -18,7 +18,6 @@ from pktpath.port.bpf_syscall import (
     attach_xdp,
     create_map,
     instruction,
-    load_map,
     load_xdp,
     run_live,
     update_map,
@@ -69,7 +68,7 @@ class Stream:
 
 def _numbering(counter: int) -> bytes:
     """Return the instructions of a `Stream` over a map of three words: sequence number, step, device."""
-    last = [
+    body = [
         instruction(0x61, 2, 0),  # r2 = the number
         instruction(0x61, 3, 0, 4),
         instruction(0x0F, 3, 2),
@@ -84,27 +83,7 @@ def _numbering(counter: int) -> bytes:
         instruction(0x85, value=REDIRECT_HELPER),
         instruction(0x95),
     ]
-    bounds = [
-        instruction(0x61, 7, 6),  # r7 = data
-        instruction(0x61, 8, 6, 4),  # r8 = data_end
-        instruction(0xBF, 1, 7),
-        instruction(0x07, 1, value=PAYLOAD + 4),
-        instruction(0x2D, 1, 8, len(last)),  # shorter: drop
-    ]
-    code = [
-        instruction(0xBF, 6, 1),  # r6 = the context
-        instruction(0x62, 10, 0, -4),
-        instruction(0xBF, 2, 10),
-        instruction(0x07, 2, value=-4),
-        load_map(1, counter),
-        instruction(0x85, value=MAP_LOOKUP_HELPER),
-        instruction(0x15, 0, offset=len(bounds) + len(last)),  # no counter: drop
-        *bounds,
-        *last,
-        instruction(0xB7, 0, value=XDP_DROP),
-        instruction(0x95),
-    ]
-    return b"".join(code)
+    return over_map(counter, PAYLOAD + 4, body)
 
 
 def attach(program: int, ifindex: int) -> int:

@@ -18,15 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pktpath.errors import BadInput, Refused
+from pktpath.lab.bpf_program import over_map
 from pktpath.lab.calibrate_process import die_with_parent, libc
 from pktpath.port.bpf_syscall import (
     MAP_ARRAY,
-    MAP_LOOKUP_HELPER,
     REDIRECT_HELPER,
-    XDP_DROP,
     create_map,
     instruction,
-    load_map,
     load_xdp,
     look_up,
     run_live,
@@ -170,7 +168,7 @@ def program(counter: int) -> bytes:
         instruction(0x6B, 7, 3, _PAYLOAD + 2),
         instruction(0x6B, 7, 3, _NAME),
     ]
-    last = [
+    body = [
         instruction(0x61, 2, 0),  # r2 = the flow
         instruction(0xBF, 3, 2),
         instruction(0x77, 3, value=16),
@@ -190,27 +188,7 @@ def program(counter: int) -> bytes:
         instruction(0x85, value=REDIRECT_HELPER),
         instruction(0x95),
     ]
-    bounds = [
-        instruction(0x61, 7, 6),  # r7 = data
-        instruction(0x61, 8, 6, 4),  # r8 = data_end
-        instruction(0xBF, 1, 7),
-        instruction(0x07, 1, value=_PAYLOAD + 4),
-        instruction(0x2D, 1, 8, len(last)),  # shorter: drop
-    ]
-    code = [
-        instruction(0xBF, 6, 1),  # r6 = the context
-        instruction(0x62, 10, 0, -4),
-        instruction(0xBF, 2, 10),
-        instruction(0x07, 2, value=-4),
-        load_map(1, counter),
-        instruction(0x85, value=MAP_LOOKUP_HELPER),
-        instruction(0x15, 0, offset=len(bounds) + len(last)),  # no counter: drop
-        *bounds,
-        *last,
-        instruction(0xB7, 0, value=XDP_DROP),
-        instruction(0x95),
-    ]
-    return b"".join(code)
+    return over_map(counter, _PAYLOAD + 4, body)
 
 
 def _serve(parent: str, device: str, netns: str, cpu: str, seconds: str, flows: str, content: str) -> int | str:
