@@ -34,7 +34,9 @@ SAYS = {
     },
     "veth-features": {
         "tx off turns TSO off because TSO needs checksum offload": (r"tx off.*TSO.*checksum", r"tx-off"),
-        "sg off turns GSO and TSO off because segmentation needs scatter-gather": (r"sg off.*(GSO|TSO).*scatter-gather", r"sg-off"),
+        "sg off turns GSO and TSO off because segmentation needs scatter-gather": (
+            r"sg off.*(GSO|TSO).*scatter-gather", r"sg-off",
+        ),
         "udp segmentation lines marked not requested / requested on are consequences, not causes": (
             r"consequence", r"tx-off|sg-off|tso-off",
         ),
@@ -107,7 +109,7 @@ def test_there_are_rules_enough():
 
 @pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.id)
 def test_every_finding_is_complete(rule):
-    """On everything that is here: a sentence, evidence, a cause; switches with their cost, undo and check; proof below certainty."""
+    """A sentence, evidence, a cause; switches with their cost, undo and check; a proof for what is not certain."""
     folders = [path for path in (EVIDENCE / "cases").glob("*") if path.name == rule.id.replace("-", "_")]
     said = [
         finding
