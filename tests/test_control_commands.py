@@ -211,7 +211,9 @@ def test_rates_and_loads():
     assert (got["lookups_per_second"], got["hit_rate"], got["masks_per_packet"]) == (500, 1.0, 1.6)
     eth, veth = got["ports"][1], got["ports"][2]
     assert (eth["rx_packets_per_second"], eth["rx_bits_per_second"]) == (500, 6_000_000)
-    assert (veth["dropped_per_second"], veth["dropped"], veth["most_dropped_for"]) == (1, 5, "ring_full")
+    # Two counters, no frame in both: 5 found no room, a meter stopped 9.
+    assert (veth["dropped_per_second"], veth["dropped"], veth["most_dropped_for"]) == (3, 14, "meter")
+    assert veth["drop_reasons"] == {"tx_dropped": 5, "meter": 9}
     main, busy, idle = got["workers"]
     # The interrupt schedule slept: its load is of the time; a poll-mode thread never does: its load is of its cycles.
     assert main["load"] == pytest.approx(2e9 / 6e9)
