@@ -1,9 +1,12 @@
 """What a daemon can be asked of its datapath, and the command lines that ask it."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -376,3 +379,15 @@ def test_clients_start_without_numbers():
     names = ("cli.appctl", "cli.dpctl", "cli.ofctl", "cli.top", "cli.dump", "control.unixctl", "control.dpctl_text")
     code = "import sys, " + ", ".join(f"pktpath.{name}" for name in names) + "; print(' '.join(sys.modules))"
     assert not set(subprocess.check_output([sys.executable, "-c", code], text=True).split()) & HEAVY
+
+
+def test_no_two_types_of_the_room_have_one_name():
+    """Who reads `Command(...)` should know which one it is."""
+    names = [
+        (node.name, path.name)
+        for path in (Path(__file__).parent.parent / "src" / "pktpath" / "control").glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    found = Counter(name for name, _ in names)
+    assert [entry for entry in names if found[entry[0]] > 1] == []

@@ -20,7 +20,7 @@ from pktpath.control import privileges
 from pktpath.control.config import load_config, port_from_words
 from pktpath.control.config_values import SwitchConfig
 from pktpath.control.dump_server import DumpServer
-from pktpath.control.engine import Closes, Command, Parts
+from pktpath.control.engine import Closes, Parts, SocketCommand
 from pktpath.control.loop import Loop, Timer
 from pktpath.control.port_features import PortFeatures
 from pktpath.control.process import Notifier, PidFile
@@ -66,7 +66,7 @@ class Daemon:
         self._serving: Timer | None = None
         self._started = time.monotonic()
         self.switch: Switch
-        self.commands: dict[str, Command] = {}
+        self.commands: dict[str, SocketCommand] = {}
 
     # Start
 
@@ -108,11 +108,11 @@ class Daemon:
         config, switch = self.config, self.switch
         features = PortFeatures(switch)
         mine = {
-            "switch/status": Command("", 0, 0, self._status),
-            "switch/add-port": Command("bridge port type=TYPE [key=value]...", 3, 64, self._add_port),
-            "switch/del-port": Command("bridge port", 2, 2, self._del_port),
-            "switch/reload": Command("", 0, 0, lambda _: self.reload()),
-            "exit": Command("[--cleanup]", 0, 1, self._exit),
+            "switch/status": SocketCommand("", 0, 0, self._status),
+            "switch/add-port": SocketCommand("bridge port type=TYPE [key=value]...", 3, 64, self._add_port),
+            "switch/del-port": SocketCommand("bridge port", 2, 2, self._del_port),
+            "switch/reload": SocketCommand("", 0, 0, lambda _: self.reload()),
+            "exit": SocketCommand("[--cleanup]", 0, 1, self._exit),
             **features.commands(),
         }
         more = self._parts.commands(switch.engine, switch.tables)
