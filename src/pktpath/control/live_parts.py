@@ -16,6 +16,7 @@ from pktpath.control.live_tables import LiveTables, check
 from pktpath.control.loop import Loop
 from pktpath.control.ofctl_commands import ofctl_commands
 from pktpath.control.other_text import UpcallView
+from pktpath.control.port_addresses import PortAddresses
 from pktpath.control.unixctl import UnixctlServer
 from pktpath.errors import BadInput
 from pktpath.features import Feature
@@ -47,6 +48,7 @@ class _Engine(LiveEngine):
         self._counted = 0.0
         self._said: set[tuple[int, str]] = set()
         self.packet_rows = RowTable(self.queues.packet)
+        self.addresses = PortAddresses()
         tables.set_bands = self._set_bands
 
     def configure(self, config: Any) -> None:
@@ -111,6 +113,12 @@ def _settings(config: SwitchConfig) -> EngineSettings:
 
 def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
     """Open one port, whose frames have this number as `in_port`."""
+    port = _open_port(engine, config, number)
+    engine.addresses.note(number, config)
+    return port
+
+
+def _open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
     queues, memory, mtu = engine.queues, engine.memory, config.mtu or 1500
     match config.type:
         case "packet":
@@ -155,7 +163,9 @@ def commands(engine: Any, tables: Any) -> Mapping[str, SocketCommand]:
         rebalance=engine.rebalance,
         parse_match=lambda text: _match(tables, text),
     )  # fmt: skip
-    ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=lambda: _refresh(engine, slow))
+    ofctl_commands(
+        registry, slow, engine.view, tables.meters_changed, fresh=lambda: _refresh(engine, slow), address=engine.addresses
+    )
     engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=lambda: _upcalls(engine))
     return {
         name: SocketCommand(
