@@ -133,7 +133,9 @@ def _open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
                 qdisc_bypass=config.qdisc_bypass,
             )
         case "tap":
-            return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues or 1, mtu=mtu)
+            return TapPort(
+                config.interface, memory, queues.tap, name=config.name, number=number, queues=config.queues or 1, mtu=mtu
+            )
         case "internal":
             return InternalPort(config.interface, memory, queues.tap, number=number, mtu=mtu)
         case "xdp":
