@@ -253,7 +253,7 @@ class _Reader:
         path = str(self.base / name)
         lines = _read(path, self.where(place)).split("\n")
         texts = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-        return tuple(Entry(text, f"{path}:{number}: flow") for number, text in texts if text)
+        return tuple(Entry(text, f"{path}:{number}") for number, text in texts if text)
 
     def _local(self, place: Place, value: object) -> LocalConfig | None:
         if isinstance(value, bool):

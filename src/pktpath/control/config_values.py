@@ -14,7 +14,7 @@ class Entry(NamedTuple):
 
     text: str
     where: str
-    """`FILE:LINE: FIELD`, for errors."""
+    """`FILE:LINE: FIELD` for errors, `FILE:LINE` where the file has one entry a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
