@@ -144,6 +144,16 @@ def test_a_bad_state_file_does_not_stop_the_start(tmp_path, state, caplog):
     assert sum("moved to" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_an_address_of_metrics_that_is_taken_is_named_with_its_place(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        daemon = Daemon(write(tmp_path, switch=f'\n# for Prometheus\nmetrics = "{taken}"'), fake_parts())
+        with pytest.raises(Refused) as caught:
+            daemon.open()
+    assert str(caught.value) == f"{tmp_path}/s.toml:7: switch.metrics: {taken}: Address already in use"
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 # What commands change is there after a restart
 
 

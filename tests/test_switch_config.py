@@ -88,6 +88,22 @@ output_port = "p2"
     assert bridge.mirrors[0].select_src == ("p1", "br0")
 
 
+def test_values_know_their_places(tmp_path):
+    text = "[switch]\nname = 'lab'\n[bridge.br0]\nlocal = {mtu = 1400}\n[bridge.br0.port.p1]\ntype = 'tap'\n\nnetns = 'x'\n"
+    config, other = load(tmp_path, text), load(tmp_path, "\n" + text)
+    (bridge,) = config.bridges
+    file = f"{tmp_path}/s.toml"
+    assert config.places == {"name": f"{file}:2: switch.name"}
+    assert bridge.local_port().places == {"mtu": f"{file}:4: bridge.br0.local.mtu"}
+    assert bridge.ports[0].places == {
+        "type": f"{file}:6: bridge.br0.port.p1.type",
+        "netns": f"{file}:8: bridge.br0.port.p1.netns",
+    }
+    # A line more is no other configuration: a reload has nothing to do.
+    assert config == other
+    assert hash(bridge.ports[0]) == hash(other.bridges[0].ports[0])
+
+
 BRIDGE = "[bridge.br0]\n"
 PORT = "[bridge.br0.port.p1]\n"
 WRONG = [

@@ -95,7 +95,8 @@ class Daemon:
             if config.metrics is not None:
                 from pktpath.control.metrics import serve
 
-                stack.callback(serve(config.metrics, lambda: self.loop.call(self._measured)))
+                where = config.places.get("metrics", "metrics")
+                stack.callback(serve(config.metrics, lambda: self.loop.call(self._measured), where=where))
             self._start_timers()
             stack.callback(self._stop_watching)
             self._watch_links()
