@@ -499,8 +499,23 @@ def test_check_opens_nothing(tmp_path):
     config = write(tmp_path)
     with start(config.file, "--check") as child:
         out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (0, "", f"{config.file}: 1 bridges, 2 ports, 2 flows: nothing is wrong with it\n")
+    assert (child.returncode, out, err) == (0, "", f"{config.file}: 1 bridge, 2 ports, 2 flows: nothing is wrong with it\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_check_says_what_a_start_would_not_find(tmp_path):
+    config = write(tmp_path, TWO + '[bridge.br0.port.p3]\ntype = "pcap"\nrx_file = "a.pcap"\ntx_file = "no/b.pcap"\n')
+    with start(config.file, "--check") as child:
+        out, err = child.communicate(timeout=30)
+    place = f"pktpath: {config.file}:"
+    assert (child.returncode, out, err.splitlines()) == (
+        1,
+        "",
+        [
+            f"{place}15: bridge.br0.port.p3.rx_file: {tmp_path}/a.pcap: No such file or directory",
+            f"{place}16: bridge.br0.port.p3.tx_file: {tmp_path}/no: there is no such directory",
+        ],
+    )
 
 
 def test_a_notifier_without_a_manager_is_silent(monkeypatch):

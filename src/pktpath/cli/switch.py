@@ -11,6 +11,7 @@ from pktpath.cli import verbatim
 from pktpath.cli.common import BAD_INPUT, DONE, REFUSED, json_option, number, print_json, print_table, say
 from pktpath.cli.daemon import ask, asks, print_text
 from pktpath.control.places import find_socket
+from pktpath.control.plural import count_of
 from pktpath.control.unixctl_client import call
 
 _EXAMPLE = """\
@@ -93,10 +94,7 @@ def run(file: str, *, check: bool, detach: bool, log: str | None, log_level: str
     path = os.path.abspath(file) if detach else file  # noqa: PTH100  links stay as they are
     config = load_config(path, found.check)
     if check:
-        ports = sum(len(bridge.ports) + bool(bridge.local) for bridge in config.bridges)
-        entries = sum(len(bridge.flows) for bridge in config.bridges)
-        say(f"{file}: {len(config.bridges)} bridges, {ports} ports, {entries} flows: nothing is wrong with it")
-        return DONE
+        return _check(file, config)
     if not detach:
         return _serve(config, found, log, log_level)
     from pktpath.control.process import detach as go
@@ -110,6 +108,25 @@ def run(file: str, *, check: bool, detach: bool, log: str | None, log_level: str
             say(side.text)
         return side.status
     return _serve(config, found, log, log_level, side)
+
+
+def _check(file: str, config: Any) -> int:
+    """Say what a start would not find, a line each, or that nothing is wrong."""
+    from pktpath.cli.compiling import announce_compiling
+    from pktpath.control.config_check import missing
+    from pktpath.errors import BadInput
+
+    announce_compiling()
+    faults = missing(config)
+    for fault in faults:
+        say(f"pktpath: {fault}")
+    if faults:
+        return BAD_INPUT if any(isinstance(fault, BadInput) for fault in faults) else REFUSED
+    ports = sum(len(bridge.ports) + bool(bridge.local) for bridge in config.bridges)
+    entries = sum(len(bridge.flows) for bridge in config.bridges)
+    counts = f"{count_of(len(config.bridges), 'bridge')}, {count_of(ports, 'port')}, {count_of(entries, 'flow')}"
+    say(f"{file}: {counts}: nothing is wrong with it")
+    return DONE
 
 
 def _serve(config: Any, found: Any, log: str | None, level: str, side: Any = None) -> int:
