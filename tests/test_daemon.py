@@ -469,6 +469,7 @@ def test_the_commands_of_a_running_switch(tmp_path):
     with running(config) as (daemon, _):
         pktpath("switch", "add-port", "br0", "p3", "type=memory")
         text = pktpath("switch", "status")
+        assert ", interrupt, 1 worker\n" in text
         assert "7 flows, 3 masks; hit 10, missed 2, lost 1" in text
         assert [line.split()[:5] for line in text.splitlines()[3:]] == [
             ["br0", "p1", "memory", "1", "open"], ["br0", "p2", "memory", "7", "open"], ["br0", "p3", "memory", "2", "open"],

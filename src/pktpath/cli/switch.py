@@ -245,10 +245,10 @@ def status(target: str | None, timeout: float, *, as_json: bool) -> int:
         return DONE
     click.echo(
         f"{found['name']}: process {found['pid']}, {found['file']}, up {number(found['seconds'])} s, "
-        f"{found['schedule']}, {found['workers']} workers"
+        f"{found['schedule']}, {count_of(found['workers'], 'worker')}"
     )
     click.echo(
-        f"{number(found['flows'])} flows, {number(found['masks'])} masks; hit {number(found['hit'])}, "
+        f"{count_of(found['flows'], 'flow')}, {count_of(found['masks'], 'mask')}; hit {number(found['hit'])}, "
         f"missed {number(found['missed'])}, lost {number(found['lost'])}"
     )
     rows = [

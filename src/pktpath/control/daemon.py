@@ -22,6 +22,7 @@ from pktpath.control.config_values import SwitchConfig
 from pktpath.control.dump_server import DumpServer
 from pktpath.control.engine import Closes, Parts, SocketCommand
 from pktpath.control.loop import Loop, Timer
+from pktpath.control.plural import count_of
 from pktpath.control.port_features import PortFeatures
 from pktpath.control.process import Notifier, PidFile
 from pktpath.control.state import Interfaces, TablesFile, make_directory
@@ -103,7 +104,8 @@ class Daemon:
             # From here on a signal ends the run, and raises nothing.
             self._opening = False
             self._closing = stack.pop_all()
-        _log.info("switch %s runs with %d ports; control socket %s", config.name, len(self.switch.ports), config.control)
+        ports = count_of(len(self.switch.ports), "port")
+        _log.info("switch %s runs with %s; control socket %s", config.name, ports, config.control)
 
     def _start_control(self, stack: contextlib.ExitStack) -> None:
         config, switch = self.config, self.switch
