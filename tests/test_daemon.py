@@ -496,6 +496,23 @@ def test_the_commands_of_a_running_switch(tmp_path):
     assert "does the switch run?" in pktpath("switch", "status", status=2)
 
 
+def test_captures_of_a_new_port_are_where_the_command_was_given(tmp_path):
+    """A switch in the background is in /."""
+    config = write(tmp_path)
+    here = tmp_path / "here"
+    here.mkdir()
+    words = ["switch", "add-port", "br0", "p3", "type=pcap", "rx_file=in.pcap", "tx_file=../out=1.pcapng", "-t", config.control]
+    with running(config) as (daemon, _):
+        done = subprocess.run([sys.executable, "-m", "pktpath", *words], cwd=here, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        port = daemon.switch.ports["p3"].config
+        assert port.rx_file == str(here / "in.pcap")
+        assert Path(port.tx_file).resolve() == tmp_path / "out=1.pcapng"
+        words[3:7] = ["p4", "type=pcap", f"rx_file={tmp_path}/whole.pcap", "loop=true"]
+        subprocess.run([sys.executable, "-m", "pktpath", *words], cwd=here, check=True)
+        assert daemon.switch.ports["p4"].config.rx_file == f"{tmp_path}/whole.pcap"
+
+
 def test_check_opens_nothing(tmp_path):
     config = write(tmp_path)
     with start(config.file, "--check") as child:

@@ -159,15 +159,21 @@ def _serve(config: Any, found: Any, log: str | None, level: str, side: Any = Non
 def add_port(bridge: str, name: str, words: tuple[str, ...], target: str | None, timeout: float) -> int:
     r"""Add a port; keys are those of a port in the file. A restart adds it again.
 
+    Names of captures are relative to the directory in which you say this.
+
     \b
     pktpath switch add-port br0 p3 type=packet interface=eth3
     pktpath switch add-port br0 vm2 type=tap queues=2 features=gro:off
+    pktpath switch add-port br0 log type=pcap tx_file=log.pcapng
     """
     from pktpath.control.config import port_from_words
 
     # A mistake is one here too, and needs no switch.
-    port_from_words(bridge, name, words)
-    print_text(ask(target, timeout, "switch/add-port", [bridge, name, *words]))
+    port = port_from_words(bridge, name, words)
+    # The switch is in a directory of its own, in the background in /: it gets whole paths.
+    paths = {"rx_file": port.rx_file, "tx_file": port.tx_file}
+    whole = [f"{key}={paths[key]}" if (key := word.partition("=")[0]) in paths else word for word in words]
+    print_text(ask(target, timeout, "switch/add-port", [bridge, name, *whole]))
     return DONE
 
 
