@@ -24,7 +24,7 @@ _PATTERN = re.compile(
     r"|(?P<mac>(?<![0-9A-Fa-f:])[0-9A-Fa-f]{2}(?P<apart>[:-])(?:[0-9A-Fa-f]{2}(?P=apart)){4,18}[0-9A-Fa-f]{2}"
     r"(?![0-9A-Fa-f])(?!:[0-9A-Fa-f])"
     r"|(?<=enx)[0-9A-Fa-f]{12}(?![0-9A-Fa-f]))"  # udev names devices without a place after their address
-    r"|(?P<ip6>(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:(?:\d{1,3}\.){3}\d{1,3})?(?![\w:]))"
+    r"|(?P<ip6>(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9A-Fa-f]{0,4})(?![\w:]))"
     r"|(?P<ip>(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?!\d|\.\d))"
     rf"|(?P<host>(?<![\w.@/-])(?:[A-Za-z0-9][\w-]{{0,62}}\.){{1,8}}(?:{_TOP})(?![\w-]|\.\w))"
     r"|(?P<user>(?<=/home/)[\w.-]{1,64})"
@@ -74,8 +74,8 @@ class Redactor:
             return text
         if self._words is None:
             words = "|".join(re.escape(name) for name in sorted(self._names, key=lambda name: -len(name)))
-            self._words = re.compile(rf"(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE)
-        return self._words.sub(lambda found: self._names[found[0].lower()], text)
+            self._words = re.compile(rf"(?<![A-Za-z0-9])(?:{_OWN.pattern}|{words})(?![A-Za-z0-9])", re.IGNORECASE)
+        return self._words.sub(lambda found: self._names.get(found[0].lower(), found[0]), text)
 
     def _learn(self, kind: str, name: str) -> None:
         low = name.lower().rstrip(".-")

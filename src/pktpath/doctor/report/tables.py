@@ -9,8 +9,6 @@ from pktpath.doctor.report.words import count_of
 
 _THREADS = 24
 _CALLS = 40
-_BUSY = 90.0
-"""Per cent of a core from which on a bar is coloured as busy."""
 _NAMES = 3
 """Devices that a column names; how many more there are is said."""
 
@@ -23,8 +21,6 @@ class Bar(NamedTuple):
     width: float
     """Of the room, 0 to 1."""
     text: str
-    kind: str
-    """`busy`, `some`."""
 
 
 class Threads(NamedTuple):
@@ -45,12 +41,8 @@ def threads_of(case: Case) -> Threads:
     shown = [thread for thread in known if thread.cpu > 0][:_THREADS]
     most = max([100.0, *(thread.cpu for thread in shown)])
     bars = [
-        Bar(
-            thread.name or str(thread.tid), _thread_words(thread), thread.cpu / most, f"{thread.cpu:.1f} %",
-            "busy" if thread.cpu >= _BUSY else "some",
-        )
-        for thread in shown
-    ]  # fmt: skip
+        Bar(thread.name or str(thread.tid), _thread_words(thread), thread.cpu / most, f"{thread.cpu:.1f} %") for thread in shown
+    ]
     quiet = sum(thread.cpu <= 0 for thread in known)
     words = [f"{count_of(rest, 'thread')} less busy"] if (rest := len(known) - len(shown) - quiet) else []
     words += [f"{count_of(quiet, 'thread')} at 0 %"] if quiet else []

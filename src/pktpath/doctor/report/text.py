@@ -90,8 +90,8 @@ class _Page:
         yield from self._evidence(finding)
         yield from self._label("why", finding.why)
         for number, remedy in enumerate(finding.remedies, 1):
-            yield from self._remedy(remedy, "switch" if number == 1 else "or")
-        yield from self._label("to be sure", finding.proof)
+            yield from self._remedy(remedy, first=number == 1)
+        yield from self._label("to prove", finding.proof)
         if finding.rule:
             yield from self._label("more", f"pktpath doctor explain {finding.rule}", style="quiet")
 
@@ -118,14 +118,17 @@ class _Page:
         for at in range(0, len(said), room):
             yield Span(" " * (_LABEL + 2)), Span(said[at : at + room])
 
-    def _remedy(self, remedy: Remedy, label: str) -> Iterator[Line]:
-        yield from self._commands(label, remedy.command)
+    def _remedy(self, remedy: Remedy, *, first: bool) -> Iterator[Line]:
+        yield from self._commands("switch" if first else "or", remedy.command)
         yield from self._label("", remedy.effect)
         yield from self._label("costs", remedy.cost)
         head = "to last"
-        for by, how in remedy.lasting:
-            yield from self._recipe(head, by, how)
-            head = ""
+        if first or self._everything:
+            for by, how in remedy.lasting:
+                yield from self._recipe(head, by, how)
+                head = ""
+        elif remedy.lasting:
+            yield from self._label(head, f"{', '.join(by for by, _ in remedy.lasting)} (--all tells how)", style="quiet")
         yield from self._commands("undo", remedy.undo)
         yield from self._label("check", remedy.verify)
 

@@ -50,6 +50,7 @@
       left = box.x;
       width = box.w;
       told.textContent = box.title;
+      told.parentNode.hidden = false;
       back.hidden = box.w > 0.999999;
       draw();
     }
