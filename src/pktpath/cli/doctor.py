@@ -1,5 +1,6 @@
 """`pktpath doctor`: what a host, a process or a transcript is doing, how we know, and what should be switched."""
 
+import math
 import os
 import shutil
 import stat
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -127,12 +128,16 @@ def doctor(files: tuple[str, ...], page: str | None, *, as_json: bool, redacted:
     _check(files, page, wishes)
     from pktpath.doctor.diagnose import diagnose
 
-    case = _read([*files, *filter(None, [wishes["sos"]])]) if files or wishes["sos"] else _look(wishes)
-    diagnosis = diagnose(case)
-    if redacted:
-        diagnosis = _redacted(diagnosis)
-    if page is not None:
-        _write_page(diagnosis, page, _about(files, wishes, case, redacted=redacted))
+    with _beside(page) as file:
+        case = _read([*files, *filter(None, [wishes["sos"]])]) if files or wishes["sos"] else _look(wishes)
+        diagnosis = diagnose(case)
+        if redacted:
+            diagnosis = _redacted(diagnosis)
+        if file is not None:
+            from pktpath.doctor.report.html import page_of
+
+            about = _about(files, wishes, case, redacted=redacted)
+            file.write(page_of(diagnosis, about=about).encode())
     if as_json:
         from pktpath.doctor.report.as_json import document_of
 
@@ -185,6 +190,9 @@ def _check(files: tuple[str, ...], page: str | None, wishes: dict[str, Any]) -> 
     if (files or wishes["sos"]) and live:
         option = {"devices": "dev"}.get(live[0], live[0])
         message = f"--{option} is for the running host, {wishes['sos'] or files[0]} for what was saved: take one of them"
+        raise click.UsageError(message, context)
+    if wishes["seconds"] is not None and math.isnan(wishes["seconds"]):
+        message = "--seconds nan: a number from 0.5 to 300"
         raise click.UsageError(message, context)
     if wishes["pid"] and wishes["process"]:
         message = "--pid and --process both name the process: take one of them"
@@ -271,22 +279,21 @@ def _print(diagnosis: "Diagnosis", *, everything: bool) -> None:
         console.print(Text.assemble(*((span.text, _STYLES.get(span.style, "")) for span in line)))
 
 
-def _write_page(diagnosis: "Diagnosis", target: str, about: str) -> None:
-    from pktpath.doctor.report.html import page_of
-
-    _write_whole(Path(target), page_of(diagnosis, about=about).encode("utf-8", "replace"))
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside and rename, so that there is a whole page or none; devices and pipes are written as they are."""
-    path = path.resolve()
+@contextmanager
+def _beside(target: str | None) -> Iterator[IO[bytes] | None]:
+    """Open a file beside the target before the long work, and rename it in the end; devices and pipes are written as they are."""
+    if target is None:
+        yield None
+        return
+    path = Path(target).resolve()
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            yield file
         return
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
