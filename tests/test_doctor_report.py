@@ -285,8 +285,11 @@ def test_tables_tell_threads_calls_and_features():
     threads = threads_of(case)
     assert [(bar.name, bar.text) for bar in threads.bars] == [("pmd-c01/id:8", "99.9 %"), ("ovs-vswitchd", "0.3 %")]
     assert threads.rest == "1 thread at 0 %"
-    calls = calls_of(case)
-    assert calls.rows[0][:5] == ("ovs-vswitchd 2291", "accept", "1,290", "1,290", "EAGAIN 1,290")
+    runs = calls_of(case)
+    assert [(run.who, run.source, len(run.rows), run.rest) for run in runs] == [
+        ("ovs-vswitchd 2291", "node/ethtool_-k_eth0", 2, ""), ("pmd-c01/id:8 25650", "node/ethtool_-k_eth0", 1, ""),
+    ]  # fmt: skip
+    assert runs[0].rows[0] == ("accept", "1,290", "1,290", "EAGAIN 1,290", "0.012000")
     matrix = features_of(case)
     assert matrix.columns == [("eth0", "eth0"), ("eth1", "eth1"), ("tap1, tap2", "tap1, tap2")]
     cells = {row.name: [f"{cell.text} {cell.words}".strip() for cell in row.cells] for row in matrix.rows}

@@ -66,6 +66,7 @@ def page_of(diagnosis: Diagnosis, *, about: str = "") -> str:
         matrix=features_of(case),
         well=diagnosis.well,
         missing=diagnosis.missing,
+        unasked_count=len(diagnosis.unasked),
         unasked=asked_by(diagnosis.unasked),
     )
 

@@ -8,7 +8,9 @@ from pktpath.doctor.facts.process import Process, Syscall, Thread
 from pktpath.doctor.report.words import count_of
 
 _THREADS = 24
-_CALLS = 40
+_CALLS = 12
+_RUNS = 8
+"""Runs of strace, or threads of one, that have a table of their own."""
 _NAMES = 3
 """Devices that a column names; how many more there are is said."""
 
@@ -59,9 +61,8 @@ def _thread_words(thread: Thread) -> str:
 
 
 class Call(NamedTuple):
-    """A line of the table of system calls."""
+    """A line of a table of system calls."""
 
-    who: str
     name: str
     calls: str
     errors: str
@@ -70,26 +71,39 @@ class Call(NamedTuple):
 
 
 class Calls(NamedTuple):
-    """System calls, the most frequent first."""
+    """System calls of one thread or process in one run of strace, the most frequent first."""
 
+    who: str
+    source: str
     rows: list[Call]
-    left_out: int
+    rest: str
+    """How many are not among them."""
 
 
-def calls_of(case: Case) -> Calls:
-    """Return the most frequent system calls."""
-    names = {process.pid: process.name for process in case.latest(Process)}
-    names |= {thread.tid: thread.name for thread in case.latest(Thread) if thread.name}
-    known = sorted(case.latest(Syscall), key=lambda call: (-call.calls, call.name))
-    return Calls([_call(call, names) for call in known[:_CALLS]], max(0, len(known) - _CALLS))
+def calls_of(case: Case) -> list[Calls]:
+    """Return the most frequent system calls by run and thread, the busiest first."""
+    names = {thread.tid: thread.name for thread in case.latest(Thread) if thread.name}
+    # The kernel's name of a thread has 15 letters, and top cuts it: a process knows its own better.
+    names |= {process.pid: process.name for process in case.latest(Process) if process.name}
+    groups: dict[tuple[str, int], list[Syscall]] = {}
+    for call in case.all(Syscall):
+        groups.setdefault((call.at.source, call.tid or call.pid), []).append(call)
+    busiest = sorted(groups.items(), key=lambda item: -sum(call.calls for call in item[1]))
+    return [_calls(source, number, calls, names) for (source, number), calls in busiest[:_RUNS]]
 
 
-def _call(call: Syscall, names: dict[int, str]) -> Call:
-    number = call.tid or call.pid
-    who = f"{names.get(number, '')} {number}".strip() if number else ""
+def _calls(source: str, number: int, calls: list[Syscall], names: dict[int, str]) -> Calls:
+    calls = sorted(calls, key=lambda call: (-call.calls, call.name))
+    rest = calls[_CALLS:]
+    words = f"{count_of(len(rest), 'other')} with {count_of(sum(call.calls for call in rest), 'call')}" if rest else ""
+    who = f"{names.get(number, '')} {number}".strip() if number else "all together"
+    return Calls(who, source, [_call(call) for call in calls[:_CALLS]], words)
+
+
+def _call(call: Syscall) -> Call:
     errnos = ", ".join(f"{name} {count:,}" for name, count in call.errnos)
     errors = f"{call.errors:,}" if call.errors else "-"
-    return Call(who, call.name, f"{call.calls:,}", errors, errnos, "-" if call.seconds is None else f"{call.seconds:.6f}")
+    return Call(call.name, f"{call.calls:,}", errors, errnos, "-" if call.seconds is None else f"{call.seconds:.6f}")
 
 
 class Cell(NamedTuple):

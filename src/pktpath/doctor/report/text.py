@@ -17,6 +17,8 @@ _LABEL = 12
 _OTHERS = 8
 """Findings of the same rule that are told in a line each; how many more there are is said."""
 _MISSING = 12
+_ASKS = 8
+"""Lines of what could not be looked at, and of what would have to be asked."""
 _NARROW = 40
 
 
@@ -172,11 +174,14 @@ class _Page:
     def unasked(self, diagnosis: Diagnosis) -> Iterator[Line]:
         if diagnosis.unasked:
             yield ()
-            asks = asked_by(diagnosis.unasked)
             yield (Span(f"Not asked: {count_of(len(diagnosis.unasked), 'question')}, for want of", "title"),)
-            for ask, rules in asks:
+            asks = asked_by(diagnosis.unasked)
+            shown = asks if self._everything else asks[:_ASKS]
+            for ask, rules in shown:
                 words = f"{line_of(ask)} ({', '.join(rules)})" if self._everything else line_of(ask)
                 yield from self._wrapped(words, Span("  - ", "quiet"), 4)
+            if rest := len(asks) - len(shown):
+                yield (Span(f"    … and {rest:,} more (--all tells them, and which rules wait)", "quiet"),)
 
     # Lines
 
@@ -194,13 +199,19 @@ class _Page:
 
 
 def _wrap(words: Sequence[str], width: int) -> Iterator[str]:
-    """Put words into lines; one that is too long for any stays whole."""
+    """Put words into lines; one that is too long for any stays whole, and a number keeps its per cent sign."""
     line = ""
+    pieces: list[str] = []
     for word in words:
-        if line and len(line) + 1 + len(word) > width:
-            yield line
-            line = word
+        if word[:1] == "%" and pieces:
+            pieces[-1] += f" {word}"
         else:
-            line = f"{line} {word}" if line else word
+            pieces.append(word)
+    for piece in pieces:
+        if line and len(line) + 1 + len(piece) > width:
+            yield line
+            line = piece
+        else:
+            line = f"{line} {piece}" if line else piece
     if line:
         yield line
