@@ -211,7 +211,7 @@ def test_terminals_get_colour_unless_they_say_no():
     assert "WARNING" in plain
     assert "\x1b[1;33m" not in plain
     assert "\x1b[3" not in plain
-    assert "\x1b" not in on_a_terminal(SICK, columns=80, TERM="dumb").replace("\r\x1b[K", "").replace("\x1b[K", "")
+    assert "\x1b" not in on_a_terminal(SICK, columns=80, TERM="dumb")
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -306,7 +306,7 @@ def _beside(target: str | None) -> Iterator[IO[bytes] | None]:
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show on a terminal what is being done, in one line that goes away."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
     from pktpath.doctor.report.words import line_of
