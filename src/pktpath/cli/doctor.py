@@ -73,7 +73,7 @@ def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomp
 
 @click.command(
     cls=_Doctor,
-    short_help="What a host, a process or a transcript is doing, and what to switch.",
+    short_help="What a host, process or transcript is doing, and what to switch.",
     epilog="pktpath doctor explain [TOPIC] tells what TSO, a PMD thread or any finding is, in half a page.",
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=_complete_file)
