@@ -27,7 +27,8 @@ _SYSCTLS = (
     "net.ipv4.tcp_*mem", "net.ipv4.udp_*mem*", "net.ipv4.tcp_congestion_control", "net.ipv4.tcp_ecn", "net.ipv4.tcp_mtu_probing",
     "net.ipv4.tcp_window_scaling", "net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_syncookies",
     "net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_early_demux",
-    "net.ipv4.tcp_limit_output_bytes", "net.ipv4.tcp_notsent_lowat", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.all.forwarding",
+    "net.ipv4.tcp_limit_output_bytes", "net.ipv4.tcp_notsent_lowat", "net.ipv4.conf.all.rp_filter",
+    "net.ipv4.conf.all.forwarding",
     "net.ipv6.conf.all.forwarding", "net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_count",
     "net.netfilter.nf_conntrack_buckets", "net.bridge.bridge-nf-call-*", "vm.nr_hugepages", "kernel.numa_balancing",
     "kernel.sched_rt_runtime_us",
@@ -131,6 +132,9 @@ def _sysctls() -> str:
     rows = []
     for pattern in _SYSCTLS:
         for path in _match("/proc/sys", pattern.replace(".", "/")):
+            if path.endswith("_key"):
+                # Hash keys are nobody's business.
+                continue
             try:
                 value = " ".join(Path(path).read_text(errors="replace").split())
             except OSError:

@@ -75,7 +75,8 @@ def run(
         home = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="pktpath-doctor-"))
         try:
             process = subprocess.Popen(
-                [program, *words[1:]],
+                list(words),
+                executable=program,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if errors_too else subprocess.PIPE,
