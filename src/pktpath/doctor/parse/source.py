@@ -4,6 +4,7 @@ A file may hold the output of one command, and be named after it, or any mixture
 read as a stream: what is kept is facts, and of each kind a bounded number.
 """
 
+import bz2
 import codecs
 import contextlib
 import gzip
@@ -13,9 +14,11 @@ import os
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+import zstandard
 
 from pktpath.doctor.case import Case, Missing
 from pktpath.doctor.facts.base import Fact
@@ -28,6 +31,7 @@ MAX_FACTS = 200_000
 """Of one kind; what comes later is counted and said."""
 MAX_BYTES = 8 << 30
 """Of an unpacked archive or file."""
+_OPEN: dict[str, Callable[[Any], Any]] = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 _PEEK = 4096
 _ORDERS = 1_000_000
@@ -110,13 +114,13 @@ class _Reader:
                 if begin[257:262] == b"ustar":
                     self._archive(file, source)
                 elif begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                    self._document(io.TextIOWrapper(file, "utf-16", "replace"), source, name, alone=alone)
+                    self._document(file, "utf-16", source, name, alone=alone)
                 elif b"\0" in begin:
                     self._not_read(source, "binary, not a text", alone=alone)
                 elif not begin.strip():
                     self._not_read(source, "empty", alone=alone)
                 else:
-                    self._document(io.TextIOWrapper(file, "utf-8-sig", "replace"), source, name, alone=alone)
+                    self._document(file, "utf-8-sig", source, name, alone=alone)
         except (EOFError, tarfile.TarError, lzma.LZMAError, gzip.BadGzipFile, UnicodeError) as error:
             self.missing.append(Missing(source, f"damaged: {error}"))
 
@@ -131,7 +135,15 @@ class _Reader:
                 if member.isreg() and (content := archive.extractfile(member)) is not None:
                     self._stream(io.BufferedReader(_OnlyRead(content)), member.name, member.name.rsplit("/", 1)[-1], alone=False)
 
-    def _document(self, text: Iterable[str], source: str, name: str, *, alone: bool) -> None:
+    def _document(self, file: Any, encoding: str, source: str, name: str, *, alone: bool) -> None:
+        text = io.TextIOWrapper(file, encoding, "replace")
+        try:
+            self._lines(text, source, name, alone=alone)
+        finally:
+            # Whoever opened the file closes it.
+            text.detach()
+
+    def _lines(self, text: IO[str], source: str, name: str, *, alone: bool) -> None:
         self._documents += 1
         said = command_in(name)
         lines = _Lines(text, lambda share: self._progress(f"{source}: {share} MB"))
@@ -201,21 +213,9 @@ def _unpacked(raw: Any, stack: contextlib.ExitStack) -> Any:
     file = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
     begin = _peek(file)
     kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), "")
-    opened: Any
-    if kind == "gzip":
-        opened = stack.enter_context(gzip.GzipFile(fileobj=file))
-    elif kind == "xz":
-        opened = stack.enter_context(lzma.open(file))
-    elif kind == "bzip2":
-        import bz2
-
-        opened = bz2.BZ2File(file)
-    elif kind == "zstd":
-        import zstandard
-
-        opened = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-    else:
+    if not kind:
         return file
+    opened = zstandard.ZstdDecompressor().stream_reader(file) if kind == "zstd" else stack.enter_context(_OPEN[kind](file))
     return stack.enter_context(io.BufferedReader(opened))
 
 
