@@ -1,7 +1,7 @@
 """All facts of one look at a host, as rules ask for them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -88,6 +88,11 @@ class Case:
     def __contains__(self, kind: type[Fact]) -> bool:
         """Whether there is any fact of this kind."""
         return bool(self._facts.get(kind))
+
+    def __iter__(self) -> Iterator[Fact]:
+        """Give all facts, kind after kind."""
+        for facts in self._facts.values():
+            yield from facts
 
     def all(self, kind: type[F]) -> list[F]:
         """Return all facts of a kind in the order in which they were read."""
