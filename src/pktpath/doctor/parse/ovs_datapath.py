@@ -47,8 +47,14 @@ def datapaths(section: Section) -> Iterator[Fact]:
             name, owner, seen = text[:-1], "", {}
         elif text.startswith("port ") and (port := _PORT.match(text)):
             owner = f"{name} {port[2]}"
+            kind, options = port[3] or "", port[4] or ""
             yield DatapathPort(
-                at=section.place(line), datapath=name, number=int(port[1]), name=port[2], kind=port[3] or "", options=port[4] or ""
+                at=section.place(line),
+                datapath=name,
+                number=int(port[1]),
+                name=port[2],
+                kind=port[3] or "",
+                options=port[4] or "",
             )
         elif text.startswith(("RX ", "TX ", "collisions:")):
             if owner:

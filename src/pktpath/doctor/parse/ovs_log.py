@@ -12,18 +12,16 @@ from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.facts.host import LogMessage
 from pktpath.doctor.parse.section import Line, Section, parser
 
-_LINE = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z\|\d{1,12}\|(?:\w+\|)?([a-z]\w{1,40}(?:\([^)|]{1,64}\))?\|(?:EMER|ERR|WARN|INFO)\|.*)$"
-)
-_TELLING = re.compile(
-    r"(?:timeval|ovs_rcu|dpdk|netdev_dpdk|netdev_offload\w*|dpif_netdev|dpif|dpif_netlink|ofproto_dpif_upcall|bridge|netdev_linux"
-    r"|netdev_afxdp|vhost|coverage|poll_loop|tunnel|odp_execute|dpif_offload|tc|netlink_socket)(?:\(|\|)"
-)
-_QUIET = re.compile(
-    r"coverage[^|]*\|INFO\||timeval[^|]*\|WARN\|(?:faults|context)|poll_loop[^|]*\|INFO\|wakeup"
-    r"|(?:bridge|dpif_netdev|netdev_dpdk|dpdk|tc|netdev_offload)[^|]*\|INFO\|"
-)
+_MODULES = frozenset({
+    "timeval", "ovs_rcu", "dpdk", "netdev_dpdk", "netdev_offload", "netdev_offload_dpdk", "netdev_offload_tc", "dpif_netdev",
+    "dpif", "dpif_netlink", "dpif_offload", "ofproto_dpif_upcall", "bridge", "netdev_linux", "netdev_afxdp", "tunnel",
+    "odp_execute", "tc", "netlink_socket",
+})  # fmt: skip
+_LEVELS = frozenset({"EMER", "ERR", "WARN", "INFO"})
+_CHATTY = frozenset({"bridge", "dpif_netdev", "netdev_dpdk", "dpdk", "tc", "netdev_offload"})
+"""Modules whose INFO tells what was configured."""
 _FIRST = _LAST = 20
+_KINDS = 1000
 
 
 @parser(
@@ -38,19 +36,22 @@ def messages(section: Section) -> Iterator[Fact]:
     program = next((name for name in ("ovsdb-server", "ovn-controller", "ovn-northd") if name in section.source), "ovs-vswitchd")
     kinds: dict[str, tuple[int, deque[tuple[Line, str]]]] = {}
     for line in section.lines:
-        found = _LINE.match(line.text)
-        if not found or not _TELLING.match(found[1]) or _QUIET.match(found[1]):
+        parts = line.text.split("|", 4)
+        if len(parts) < 5 or (module := parts[2].partition("(")[0]) not in _MODULES or parts[3] not in _LEVELS:
             continue
-        message = found[1]
-        kind = re.sub(r"\d+", "", message)[:80]
+        text = parts[4]
+        if (parts[3] == "INFO" and module in _CHATTY) or (module == "timeval" and not text.startswith("Unreasonably")):
+            continue
+        kind = module + re.sub(r"\d+", "", text[:200])
+        if kind not in kinds and len(kinds) >= _KINDS:
+            continue
         count, last = kinds.get(kind, (0, deque(maxlen=_LAST)))
+        kinds[kind] = (count + 1, last)
+        message = f"{parts[2]}|{parts[3]}|{text}"
         if count < _FIRST:
             yield LogMessage(at=section.place(line), program=program, message=message)
-        elif len(kinds) < 2000:
+        else:
             last.append((line, message))
-        kinds[kind] = (count + 1, last)
-        if len(kinds) > 4000:
-            kinds.clear()
     for _, last in kinds.values():
         for line, message in last:
             yield LogMessage(at=section.place(line), program=program, message=message)

@@ -14,9 +14,12 @@ from pktpath.doctor.parse.section import Line, Section, parser
 
 _THREAD = r"\s{0,16}(?:(?P<pmd>pmd thread numa_id (?P<numa>-?\d{1,9}) core_id (?P<core>\d{1,9})):?\s*$|main thread:\s*$)"
 _NAMED = re.compile(_THREAD)
-_VALUE = re.compile(r"\s*(?:- )?([A-Za-z][A-Za-z. ]{1,47}?)(?: \(us\))?:\s*(\d{1,19}(?:\.\d{1,9})?)(?: us)?(?:\s+\((.{0,120}?)\))?\s*$")
+_VALUE = re.compile(
+    r"\s*(?:- )?([A-Za-z][A-Za-z. ]{1,47}?)(?: \(us\))?:\s*(\d{1,19}(?:\.\d{1,9})?)(?: us)?(?:\s+\((.{0,120}?)\))?\s*$"
+)
 _QUEUE = re.compile(
-    r"\s*port: (\S{1,64})\s+queue-id:\s*(\d{1,9})(?:\s+\((enabled|disabled)\))?(?:\s+pmd usage:\s*(NOT AVAIL|\d{1,5}(?:\.\d+)?)\s*%?)?\s*$"
+    r"\s*port: (\S{1,64})\s+queue-id:\s*(\d{1,9})(?:\s+\((enabled|disabled)\))?"
+    r"(?:\s+pmd usage:\s*(NOT AVAIL|\d{1,5}(?:\.\d+)?)\s*%?)?\s*$"
 )
 _OVERHEAD = re.compile(r"\s*overhead:\s*(NOT AVAIL|\d{1,5}(?:\.\d+)?)")
 _DURATION = re.compile(r"Measurement duration: (\d{1,12}(?:\.\d{1,9})?) s")
