@@ -8,6 +8,7 @@ from pktpath.doctor.facts.device import DeviceFeature, FeatureChange
 from pktpath.doctor.parse.section import Line, Section, parser
 
 _DEVICE = r"(?P<dev>[^\s:|]+)"
+_HEADING = re.compile(rf"\s*(?:Features|Offload parameters) for {_DEVICE}:")
 _FEATURE = re.compile(r"(\s*)([a-z][\w-]*): (on|off)((?: \[[^\]]*\])*)")
 
 
@@ -21,9 +22,11 @@ def features(section: Section) -> Iterator[Fact]:
     dev, group = section.fields.get("dev", ""), ""
     for line in section.lines:
         text = line.text
-        if named := re.match(rf"\s*(?:Features|Offload parameters) for {_DEVICE}:", text):
+        if " for " in text and (named := _HEADING.match(text)):
             dev, group = named["dev"], ""
             text = text[named.end() :]
+        if ": o" not in text:
+            continue
         for indent, name, state, words in _FEATURE.findall(text):
             alone = len(indent) < len(text) and text.startswith(indent + name)
             if alone and not indent:

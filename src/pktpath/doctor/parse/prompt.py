@@ -12,7 +12,7 @@ _HYPHENS = str.maketrans(
     {"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{HYPHEN}": "-", "\N{MINUS SIGN}": "-", "\N{NO-BREAK SPACE}": " "}
 )
 _WRAPPERS = re.compile(
-    r"(?:sudo(?:\s+-[A-Za-z]+(?:\s+\w+(?=\s+\S))?)*"
+    r"(?:sudo(?:\s+-[ugpCDhRT]\s+\w+|\s+-[A-Za-z]+)*"
     r"|time(?:\s+-p)?|nohup|stdbuf(?:\s+-\S+)+|nice(?:\s+-n\s*\S+)?|taskset(?:\s+-\w+)?\s+\S+|env"
     r"|timeout(?:\s+-\w+\s+[A-Z]\w*|\s+--?[\w=-]+)*\s+[\d.]+[smhd]?"
     r"|watch(?:\s+-\w+(?:\s+[\d.]+)?)*"

@@ -47,8 +47,7 @@ class Transcript:
 
     def facts(self) -> Iterator[Fact]:
         """Read all of it."""
-        found = self._known(self._command) if self._command else None
-        if found is not None:
+        if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
         while (line := self._next()) is not None:
             if command := command_of(line.text):
@@ -57,6 +56,16 @@ class Transcript:
             elif (shaped := self._shape(line.text)) is not None:
                 self._ahead = line
                 yield from self._section(*shaped, "", self._scope)
+
+    def _named(self) -> tuple[Parser, dict[str, str]] | None:
+        """Return whose output all of it is by its name, if that says so."""
+        if self._command:
+            return self._known(self._command)
+        path = re.sub(r"\.\d+s?$", "", self._source)
+        for parser in self._parsers:
+            if parser.file and (found := parser.file.search(path)):
+                return parser, found.groupdict()
+        return None
 
     def _known(self, command: str) -> tuple[Parser, dict[str, str]] | None:
         for parser in self._parsers:
