@@ -19,9 +19,7 @@ _TYPES = (
     r"REG|DIR|CHR|BLK|FIFO|LINK|unix|netlink|a_inode|sock|pack|raw|raw6|IPv4|IPv6|inet|tun|unknown|PACKET|XDP|[A-Z]{3,5}"
     r"|0\d{3,5}"
 )
-_ROW = re.compile(
-    rf"(\S[^\t]{{0,31}}?)\s+(\d{{1,10}})\s+(?:\d{{1,10}}\s+\S+\s+)?(\S{{1,32}})\s+({_FD})\s+({_TYPES})\s+(\S.*)"
-)
+_ROW = re.compile(rf"(\S[^\t]{{0,31}}?)\s+(\d{{1,10}})\s+(?:\d{{1,10}}\s+\S+\s+)?(\S{{1,32}})\s+({_FD})\s+({_TYPES})\s+(\S.*)")
 _NAME = re.compile(
     r"(?:(?:\d{1,8},\d{1,8}|0x[0-9a-f]{1,16}|\d{1,19}(?=\s+0t))\s+)?(?:(?:0t|0x)?\d{1,19}\s+)?"
     r"(?:(?:\d{1,19}|TCP|UDP|UDPLITE|ICMP|SCTP|[A-Z0-9_]{2,10}(?=\s+type=))\s+)?(.*)"

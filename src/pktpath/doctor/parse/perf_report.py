@@ -43,9 +43,7 @@ def report(section: Section) -> Iterator[Fact]:
             columns = tuple(re.split(r"\s{2,}", text.strip("# "))) if "Symbol" in text else _DEFAULT
 
 
-def _symbol(
-    section: Section, line: Line, columns: tuple[str, ...], row: re.Match[str], profile: int
-) -> HotSymbol | None:
+def _symbol(section: Section, line: Line, columns: tuple[str, ...], row: re.Match[str], profile: int) -> HotSymbol | None:
     marked = _SYMBOL.search(row[2])
     if not marked:
         return None

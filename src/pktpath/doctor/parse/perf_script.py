@@ -83,9 +83,7 @@ def _plain(name: str) -> str:
     return name.strip().partition("+0x")[0]
 
 
-def _count(
-    stacks: dict[_Key, list[int]], lines: dict[int, Line], comm: str, tid: int, frames: list[str], at: Line
-) -> None:
+def _count(stacks: dict[_Key, list[int]], lines: dict[int, Line], comm: str, tid: int, frames: list[str], at: Line) -> None:
     if not frames:
         return
     key = (comm, tid, tuple(frames[:MAX_FRAMES]))

@@ -19,7 +19,9 @@ _ATTACHED = re.compile(
 )
 _FOLLOWS = re.compile(r"\s-[bBcCdhiIkqrtTvVwxyYzZD]{0,12}f|\s--follow-forks")
 _HEADING = re.compile(r"%\s?time\s+seconds\s.{0,80}calls\s+errors\s+syscall")
-_ROW = re.compile(r"\s{0,8}(\d{1,3}[.,]\d{2})\s+(\d{1,9}[.,]\d{6})\s+(?:(\d{1,12})\s+)?(\d{1,15})\s+(?:(\d{1,15})\s+)?([a-z_]\w{0,40})$")
+_ROW = re.compile(
+    r"\s{0,8}(\d{1,3}[.,]\d{2})\s+(\d{1,9}[.,]\d{6})\s+(?:(\d{1,12})\s+)?(\d{1,15})\s+(?:(\d{1,15})\s+)?([a-z_]\w{0,40})$"
+)
 _REAL = re.compile(r"real\s+(?:(\d{1,6})m)?(\d{1,9}[.,]\d{1,3})s?$")
 _LIMIT = re.compile(r"timeout(?:\s+-\w+\s+[A-Z]\w*|\s+--?[\w=-]+)*\s+(\d{1,6}(?:\.\d{1,3})?)([smh]?)\s")
 _WHO = r"(?:\[pid\s{1,8}\d{1,10}\] |\d{1,10} {1,4})?"
@@ -42,7 +44,7 @@ def strace(section: Section) -> Iterator[Fact]:
     calls = Calls()
     first: Line | None = None
     table: list[Syscall] = []
-    total, tables = 0, 0
+    tables = 0
     take = calls.take
     for line in section.lines:
         text = line.text
@@ -52,9 +54,7 @@ def strace(section: Section) -> Iterator[Fact]:
             continue
         # Whatever follows is rare: headings, rows of the table, who was attached.
         if row := _ROW.match(text, 0, 200):
-            if row[6] == "total":
-                total = int(row[4])
-            elif len(table) < 1000:
+            if row[6] != "total" and len(table) < 1000:
                 table.append(
                     Syscall(
                         at=section.place(line), pid=asked or state.pid, tid=0, name=row[6], calls=int(row[4]),
@@ -82,7 +82,7 @@ def strace(section: Section) -> Iterator[Fact]:
         yield Trace(
             at=section.place(first), pid=pid, followed=many, summary=counted or (not calls.seen and " -c" in section.command),
             threads=max(state.threads, calls.threads, 1), seconds=state.seconds or calls.seconds,
-            calls=(total or sum(call.calls for call in table)) if counted else calls.seen,
+            calls=sum(call.calls for call in table) if counted else calls.seen,
         )  # fmt: skip
 
 

@@ -17,15 +17,16 @@ MAX_KINDS = 8192
 """Pairs of thread and call that are told apart, and descriptors; those after them are put together."""
 _HEAD = re.compile(
     r"(?:\[pid\s{1,8}(\d{1,10})\] |(\d{1,10}) {1,4}(?=\D|\d{1,10}\.\d|\d\d:))?"
-    r"(\d\d:\d\d:\d\d(?:\.\d{1,9})? |\s{0,6}\d{1,10}\.\d{6,9} |[+]\d{1,10}\.\d{6,9} )?([a-z_]\w{0,40})$"
+    r"(\d\d:\d\d:\d\d(?:\.\d{1,9})? |\s{0,6}\d{1,10}\.\d{6,9} )?([a-z_]\w{0,40})$"
 )
 _RESUMED = re.compile(
     r"(?:\[pid\s{1,8}(\d{1,10})\] |(\d{1,10}) {1,4}(?=\D|\d{1,10}\.\d|\d\d:))?"
     r"(\d\d:\d\d:\d\d(?:\.\d{1,9})? |\s{0,6}\d{1,10}\.\d{6,9} )?<\.\.\. ([a-z_]\w{0,40}) resumed>"
 )
-_ERROR = re.compile(r"-1 (E[A-Z0-9]{1,20})")
+_SECONDS = re.compile(r"\d{1,9}\.\d{1,9}$")
 _POLLS = frozenset(("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"))
 _READS = frozenset(("read", "readv", "recvfrom", "recvmsg", "recvmmsg", "recv", "accept", "accept4", "pread64"))
+_MOVES = frozenset(("recvfrom", "recvmsg", "recv", "sendto", "sendmsg", "send"))
 _DESCRIPTOR = re.compile(r"\((\d{1,7})(?=[,<)])")
 _REVENTS = re.compile(r"fd=(\d{1,7})(?:<[^>]{0,200}>)?, revents=([A-Z|]{1,80})")
 _EPOLL = re.compile(r"EPOLLIN[A-Z|]{0,80}, (?:data=)?\{u32=(\d{1,7}), u64=(\d{1,7})\}")
@@ -35,13 +36,14 @@ _SELECT = re.compile(r"\(in \[([\d ]{1,4000})\]")
 class _Call:
     """One system call of one thread."""
 
-    __slots__ = ("calls", "errnos", "errors", "first", "seconds", "tid", "timed", "name")
+    __slots__ = ("calls", "errnos", "errors", "first", "moved", "name", "seconds", "tid", "timed")
 
     def __init__(self, tid: int, name: str, first: Line) -> None:
         self.tid, self.name, self.first = tid, name, first
         self.calls = self.errors = 0
         self.errnos: dict[str, int] = {}
         self.seconds, self.timed = 0.0, False
+        self.moved: int | None = 0 if name in _MOVES else None
 
 
 class _Ready:
@@ -63,12 +65,14 @@ class Calls:
         """Calls."""
         self._calls: dict[tuple[int, str], _Call] = {}
         self._heads: dict[str, _Call] = {}
+        self._timed: dict[tuple[str, str], _Call] = {}
         self._ready: dict[tuple[int, int], _Ready] = {}
         self._named: dict[int, set[int]] = {}
         """Of each thread, the descriptors that its last poll named and nothing was asked of yet."""
         self._open: dict[int, str] = {}
         """Of each thread, the beginning of the call that another one interrupted."""
-        self._partial: tuple[Line, str] | None = None
+        self._partial: tuple[Line, _Call, str, int] | None = None
+        """A wrapped line that waits for its result."""
         self._first_time = self._last_time = ""
         self._relative = 0.0
 
@@ -90,33 +94,36 @@ class Calls:
         """Count a line; False for one that is no call."""
         text = line.text
         end = text.find("(")
-        call = self._heads.get(text[:end]) if end > 0 else None
+        head = text[:end]
+        call = self._heads.get(head) if end > 0 else None
+        if call is None and self._first_time and (words := head.rsplit(" ", 2))[-1] and len(words) > 1:
+            # With times no two heads are equal; what stands around the time is.
+            if call := self._timed.get((words[0] if len(words) > 2 else "", words[-1])):
+                self._time(words[-2])
         if call is None:
-            if self._partial is not None and not _HEAD.match(text[: max(end, 0)]):
+            if self._partial is not None and not (end > 0 and _HEAD.match(head)):
                 return self._join(line)
-            if end < 0 or (call := self._call(text[:end], line)) is None:
+            if end < 0 or (call := self._call(head, line)) is None:
                 return self._resume(line) if "<... " in text[:60] else False
         if self._partial is not None:
-            # The one before never showed its result.
-            self._partial[1] and self._outcome(self._partial[0], self._partial[1], "", None)
-            self._partial = None
+            self.end()
         at = text.rfind(" = ")
         if at < end:
             if text.endswith("<unfinished ...>"):
                 if len(self._open) < MAX_KINDS:
                     self._open[call.tid] = text[end : end + 400]
                 return True
-            self._partial = (line, text)
+            self._partial = (line, call, text, end)
             return True
         self._count(call, text, end, text[at + 3 :], line)
         return True
 
     def end(self) -> None:
-        """Count what the end of the trace cut off."""
+        """Count a call whose result is missing: the trace ends, or goes on with another call."""
         if self._partial is not None:
-            line, text = self._partial
+            line, call, text, end = self._partial
             self._partial = None
-            self._outcome(line, text, "", None)
+            self._count(call, text, end, "", line)
 
     def facts(self, section: Section, pid: int, many: bool) -> Iterator[Fact]:
         """Return what was counted; calls without a thread's number are those of the process that was watched, if of one thread."""
@@ -125,6 +132,7 @@ class Calls:
                 at=section.place(call.first), pid=pid, tid=call.tid or (0 if many else pid), name=call.name, calls=call.calls,
                 errors=call.errors, seconds=call.seconds if call.timed else None,
                 errnos=tuple(sorted(call.errnos.items(), key=lambda item: -item[1])),
+                bytes=call.moved,
             )  # fmt: skip
         for (tid, fd), ready in self._ready.items():
             yield ReadyDescriptor(
@@ -138,8 +146,12 @@ class Calls:
         if found[3]:
             self._time(found[3])
         call = self._kind(int(found[1] or found[2] or 0), found[4], line)
-        if not found[3] and len(self._heads) < MAX_KINDS:
-            self._heads[head] = call
+        if len(self._heads) + len(self._timed) < MAX_KINDS:
+            if found[3]:
+                words = head.rsplit(" ", 2)
+                self._timed[words[0] if len(words) > 2 else "", words[-1]] = call
+            else:
+                self._heads[head] = call
         return call
 
     def _kind(self, tid: int, name: str, line: Line) -> _Call:
@@ -153,8 +165,8 @@ class Calls:
     def _time(self, text: str) -> None:
         word = text.strip()
         if ":" not in word and len(word) < 16 and word.find(".") < 8:
-            self._relative += float(word.lstrip("+"))
-            return
+            # -r: seconds since the call before.
+            self._relative += float(word) if _SECONDS.match(word) else 0.0
         self._first_time = self._first_time or word
         self._last_time = word
 
@@ -162,13 +174,17 @@ class Calls:
         self.seen += 1
         call.calls += 1
         failed = ""
-        if result[:2] == "-1":
-            if found := _ERROR.match(result):
-                failed = found[1]
+        if result[:4] == "-1 E":
+            failed = result[3 : result.find(" ", 4)][:24]
+            if failed in call.errnos:
+                call.errnos[failed] += 1
+            elif len(call.errnos) < 64:
                 if not call.errors:
                     call.first = line
-                call.errors += 1
-                call.errnos[failed] = call.errnos.get(failed, 0) + 1
+                call.errnos[failed] = 1
+            call.errors += 1
+        elif call.moved is not None and (word := result.partition(" ")[0]).isdecimal() and len(word) < 10:
+            call.moved += int(word)
         if result[-1:] == ">":
             call.timed = True
             call.seconds += _spent(result)
@@ -228,25 +244,24 @@ class Calls:
     def _join(self, line: Line) -> bool:
         """Put a wrapped line behind the call that waits for its result."""
         assert self._partial is not None
-        first, text = self._partial
+        first, call, text, end = self._partial
         text += line.text
         at = text.rfind(" = ")
-        if at < 0 and len(text) < 1 << 16 and line.number - first.number < 16 and line.text:
-            self._partial = (first, text)
-            return True
+        if at < end:
+            if line.text and len(text) < 1 << 16 and line.number - first.number < 16:
+                self._partial = (first, call, text, end)
+                return True
+            self.end()
+            return False
         self._partial = None
-        self._outcome(first, text, text[at + 3 :] if at > 0 else "", line)
-        return at > 0
-
-    def _outcome(self, first: Line, text: str, result: str, _: Line | None) -> None:
-        end = text.find("(")
-        if call := self._call(text[:end], first):
-            self._count(call, text, end, result, first)
+        self._count(call, text, end, text[at + 3 :], first)
+        return True
 
 
 def _spent(result: str) -> float:
+    """Return the seconds in angle brackets (-T)."""
     word = result[result.rfind("<") + 1 : -1]
-    return float(word) if len(word) < 20 and re.fullmatch(r"\d{1,9}\.\d{1,9}", word) else 0.0
+    return float(word) if _SECONDS.match(word) else 0.0
 
 
 def _clock(word: str) -> float | None:

@@ -16,7 +16,8 @@ def watched(command: str) -> int:
 
 
 def named(command: str) -> int:
-    """Return the process that stands alone among the words, as for pmap and pstack; else the one behind an option; 0 without."""
-    words = command[:4000].partition("|")[0]
-    alone = _LAST.findall(words)
-    return int(alone[-1]) if alone else watched(words)
+    """Return the process behind an option, or the one that stands alone among the words, as for pmap and pstack; 0 without."""
+    if found := watched(command):
+        return found
+    alone = _LAST.findall(command[:4000].partition("|")[0])
+    return int(alone[-1]) if alone else 0
