@@ -55,7 +55,8 @@ def statistics(section: Section) -> Iterator[Fact]:
 @parser("ethtool -i", command=rf"ethtool\s+(?:-i|--driver)\s+{_DEVICE}", shape=r"driver: [\w.-]+\s*$")
 def driver(section: Section) -> Iterator[Fact]:
     """One fact, at the line of the driver."""
-    place, found = None, {}
+    place = None
+    found: dict[str, str] = {}
     for line in section.lines:
         if named := _INFO.match(line.text):
             if named[1] == "driver":

@@ -4,7 +4,7 @@ Source: net/core/dev.c, net/bridge/br_if.c, net/openvswitch/vport-netdev.c for w
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pktpath.doctor.case import Case
@@ -85,10 +85,15 @@ def kinds_of(case: Case) -> dict[Device, str]:
     return kinds | {name: link.kind for name, link in links_of(case).items() if link.kind}
 
 
-def is_virtual(device: Device, kinds: dict[Device, str]) -> bool:
-    """Whether there is no card behind a device, by its kind or, where nobody said that, its name."""
-    kind = kinds.get(device)
-    return kind in VIRTUAL if kind else bool(_VIRTUAL_NAME.match(device[1]))
+def is_virtual(device: Device, kinds: Mapping[Device, str], known: Mapping[str, DeviceFeature] | None = None) -> bool:
+    """Whether there is no card behind a device: by its kind or, where nobody said that, its name and the features it has.
+
+    No card takes a frame whose fragments are frames again (NETIF_F_FRAGLIST), and all but a few virtual devices do.
+    """
+    if kind := kinds.get(device):
+        return kind in VIRTUAL
+    frames = known.get("tx-scatter-gather-fraglist") if known else None
+    return bool(_VIRTUAL_NAME.match(device[1])) or (frames is not None and not frames.fixed)
 
 
 def forwarders(case: Case) -> dict[Device, Forwarder]:
@@ -106,10 +111,8 @@ def forwarders(case: Case) -> dict[Device, Forwarder]:
         if reason := _port_of(link, links):
             found[scope, dev] = Forwarder(reason, link.at)
     for (scope, dev), link in links.items():
-        above = found.get((scope, link.lower if link.kind == "vlan" else ""))
-        lower = link.lower if link.kind == "vlan" and (scope, dev) in found else ""
-        if lower and (scope, lower) in links and above is None:
-            found[scope, lower] = Forwarder(f"carries {dev}, which {found[scope, dev].why}", link.at)
+        if link.kind == "vlan" and link.lower and (above := found.get((scope, dev))):
+            found.setdefault((scope, link.lower), Forwarder(f"carries {dev}, which {above.why}", link.at))
     return found
 
 
@@ -153,7 +156,7 @@ def places(*groups: Iterable[Place] | Place | None, most: int = 6) -> tuple[Plac
 
 def listed(names: Iterable[str], most: int = 5) -> str:
     """Return names in words: `a`, `a and b`, `a, b and 7 more`."""
-    known = list(dict.fromkeys(names))
+    known = list(dict.fromkeys(name for name in names if name))
     if len(known) > most:
         known = [*known[: most - 1], f"{len(known) - most + 1} more"]
     return known[0] if len(known) == 1 else f"{', '.join(known[:-1])} and {known[-1]}" if known else ""
