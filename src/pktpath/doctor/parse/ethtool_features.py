@@ -44,14 +44,16 @@ def features(section: Section) -> Iterator[Fact]:
 
 @parser("ethtool -K", command=rf"(?P<change>ethtool\s+(?:-K|--features|--offload)\s+{_DEVICE}.*)", shape=r"Actual changes:")
 def changes(section: Section) -> Iterator[Fact]:
-    """What a switch dragged along: `[not requested]`; up to ethtool 5.8 `off [requested on]`."""
+    """What a switch dragged along: `[not requested]`; up to ethtool 5.8 `off [requested on]`, which now is a wish not granted."""
+    command = section.fields.get("change", "")
     for line in section.lines:
         if found := _FEATURE.match(line.text.strip()):
-            active = found[2] == "on"
-            asked = "[not requested]" not in found[3] and _requested(found[3]) in {None, active}
+            active, requested = found[2] == "on", _requested(found[3])
+            refused = requested not in {None, active} and f" {'on' if requested else 'off'}" in command
+            asked = refused or ("[not requested]" not in found[3] and requested in {None, active})
             yield FeatureChange(
                 at=section.place(line), dev=section.fields.get("dev", ""), name=found[1], active=active,
-                asked=asked, command=section.fields.get("change", ""),
+                asked=asked, command=command,
             )  # fmt: skip
 
 

@@ -49,10 +49,15 @@ def features_of(case: Case) -> dict[Device, dict[str, DeviceFeature]]:
     """Return the last look at the features of each device by kernel name; groups that only sum up others are left out."""
     devices: dict[Device, dict[str, DeviceFeature]] = {}
     for feature in case.latest(DeviceFeature):
-        if feature.name not in GROUP_NAMES or feature.name == "udp-fragmentation-offload":
+        if feature.name not in GROUP_NAMES:
             known = devices.setdefault((feature.at.scope, feature.dev), {})
-            known[_KERNEL_NAMES.get(feature.name, feature.name)] = feature
+            known[kernel_name(feature.name)] = feature
     return devices
+
+
+def kernel_name(name: str) -> str:
+    """Return the kernel's name of a feature that ethtool prints."""
+    return _KERNEL_NAMES.get(name, name)
 
 
 def printed(name: str) -> str:

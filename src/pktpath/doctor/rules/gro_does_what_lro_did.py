@@ -33,6 +33,7 @@ def gro_does_what_lro_did(case: Case) -> Iterator[Finding]:
     ]  # fmt: skip
     if not found:
         return
+    found.sort(key=lambda pair: pair[0].dev)
     fixed = " [fixed]" if all(lro.fixed for lro, _ in found) else ""
     yield Finding(
         severity=Severity.NOTE,

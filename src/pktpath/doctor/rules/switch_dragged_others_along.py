@@ -17,7 +17,7 @@ from pktpath.doctor.facts.device import FeatureChange
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import features
 from pktpath.doctor.rules._dependencies import feature_set, rule_between, spoken, wanted
-from pktpath.doctor.rules._devices import GROUP_NAMES, features_of, listed, places
+from pktpath.doctor.rules._devices import GROUP_NAMES, features_of, kernel_name, listed, places
 
 
 @rule(
@@ -39,13 +39,13 @@ def switch_dragged_others_along(case: Case) -> Iterator[Finding]:
         reasons: dict[str, list[FeatureChange]] = {}
         for change in changes:
             if not change.asked and not change.active and change.name not in GROUP_NAMES:
-                known = rule_between(change.name, off, on)
+                known = rule_between(kernel_name(change.name), off, on)
                 reasons.setdefault(wanted(known) if known else "", []).append(change)
         for need, dragged in reasons.items():
             if not need:
                 continue
             words = _switch(command) or listed(f"{c.name} {'on' if c.active else 'off'}" for c in asked)
-            what = spoken(change.name for change in dragged)
+            what = spoken(kernel_name(change.name) for change in dragged)
             verb = "needs" if len(what) == 1 else "need"
             yield Finding(
                 severity=Severity.NOTE if (scope, dev) in judged else Severity.WARNING,

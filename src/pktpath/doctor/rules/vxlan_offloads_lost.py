@@ -47,7 +47,7 @@ def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
     # Without a word about tunnels, only a table that somebody pasted alone is worth reading aloud.
     alone = set() if tunnels or links_of(case) else _cards(case, kinds)
     for device, known in features_of(case).items():
-        asked = device in below if tunnels        asked = device in below if tunnels else device in alone
+        asked = device in below if tunnels else device in alone
         if asked and (lost := tuple(name for name in _TUNNEL if not ((one := known.get(name)) and one.active))):
             found.setdefault(lost, []).append((device, known))
     for lost, devices in found.items():

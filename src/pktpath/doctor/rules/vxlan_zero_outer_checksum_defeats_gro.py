@@ -7,8 +7,8 @@ packets at all. With an outer checksum, which every card checks, GRO works: antr
 Later kernels merge either way, so there it costs the sender and gains little.
 
 Speaks when two looks show at least 10,000 packets a second received by the tunnel device with 1000 bytes or more each, none
-longer than a frame (so nothing was merged), and the tunnel sends without checksum. On kernels known to have the fix it stays
-silent.
+longer than a frame (so nothing was merged), and the tunnel sends without checksum: a warning on a kernel known to be older than
+the fix, a note where nobody says which it is. On kernels known to have the fix it stays silent.
 Silent without load: a zero checksum alone is no fault.
 Source: net/ipv4/udp_offload.c, ovs-vswitchd.conf.db(5) options:csum, ip-link(8), antrea-io/antrea#1048 and #4250.
 """
@@ -49,7 +49,7 @@ def vxlan_zero_outer_checksum_defeats_gro(case: Case) -> Iterator[Finding]:
         if not zero or rate is None or rate.packets < BULK_RATE or not BULK_SIZE <= rate.size <= mtu + SLACK:
             continue
         yield Finding(
-            severity=Severity.WARNING,
+            severity=Severity.WARNING if kernel else Severity.NOTE,
             confidence=Confidence.LIKELY if kernel else Confidence.POSSIBLE,
             summary=f"{tunnel.name} receives {rate.packets:,.0f} packets/s of {rate.size:.0f} bytes, unmerged, and its tunnel "
             "carries "
@@ -61,7 +61,7 @@ def vxlan_zero_outer_checksum_defeats_gro(case: Case) -> Iterator[Finding]:
             about=tunnel.name,
             remedies=(_switch(zero[1], tunnel.name),),
             proof=f"tcpdump -vc 4 -ni CARD udp port {tunnel.link.words.get('dstport', '4789') if tunnel.link else '4789'} shows "
-            "[no cksum]; perf top shows csum_partial near the top.",
+            "[no cksum] and TCP inside (UDP is not merged anyway); uname -r; perf top shows csum_partial near the top.",
         )
 
 
