@@ -80,7 +80,7 @@ def test_nothing_to_look_at_is_status_2_and_is_said(tmp_path, content):
 
 
 def test_standard_input_is_a_document(healthy):
-    assert call("-", input=HEALTHY).stdout == call(healthy).stdout
+    assert call("-", input=HEALTHY).stdout == call(healthy).stdout.replace(str(healthy), "standard input")
     done = call("-", input=SICK.read_text())
     assert done.returncode == 1
     assert "standard input:15: tx-checksum-ip-generic: off" in done.stdout

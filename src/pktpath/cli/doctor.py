@@ -227,16 +227,17 @@ def _nothing(what: str, why: str) -> "Case":
 
 
 def _look(wishes: dict[str, Any]) -> "Case":
-    collect = import_module("pktpath.doctor.collect")
+    from pktpath.doctor.collect import look, plan
+
     save = Path(wishes["save"]) if wishes["save"] else None
     asked = {
         "pid": wishes["pid"], "process": wishes["process"], "devices": wishes["devices"],
         "seconds": wishes["seconds"] or 2.0, "intrusive": wishes["intrusive"],
     }  # fmt: skip
-    for line in collect.plan(**asked):
+    for line in plan(**asked):
         say(line)
     with _progress() as tell:
-        case: Case = collect.look(**asked, save=save, progress=tell)
+        case: Case = look(**asked, save=save, progress=tell)
         return case
 
 
