@@ -12,7 +12,7 @@ import pytest
 
 from pktpath.cli import common, pktpath
 from pktpath.doctor.case import Case, Missing
-from pktpath.errors import BadInput
+from pktpath.errors import BadInput, Refused
 from support.doctor import EVIDENCE
 from support.doctor_report import facts
 
@@ -237,6 +237,8 @@ def collect(monkeypatch):
         asked["look"] = wishes
         asked["save"] = save
         progress("counters")
+        if "error" in asked:
+            raise asked["error"]
         return asked.get("case") or Case(facts(), [Missing("strace", "is not installed")], live=True)
 
     module = types.ModuleType("pktpath.doctor.collect")
@@ -273,6 +275,13 @@ def test_a_host_that_shows_nothing_is_status_2(collect, capsys):
     collect["case"] = Case([], [Missing("the host", "forbidden")], live=True)
     assert run() == 2
     assert "the host: forbidden" in capsys.readouterr().out
+
+
+def test_a_host_that_refuses_is_one_line_and_status_2(collect, capsys):
+    collect["error"] = Refused("nothing could be looked at: /proc: forbidden")
+    assert run() == 2
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("", "pktpath: nothing could be looked at: /proc: forbidden")
 
 
 def test_redaction_knows_the_running_host(collect, capsys, tmp_path, monkeypatch):

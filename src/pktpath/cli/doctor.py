@@ -210,20 +210,16 @@ def _check(files: tuple[str, ...], page: str | None, wishes: dict[str, Any]) -> 
 
 
 def _read(paths: list[str]) -> "Case":
+    from pktpath.doctor.case import Case, Missing
     from pktpath.doctor.parse.source import read
 
     with _progress() as tell:
         try:
             return read(paths, progress=tell)
         except Refused as error:
-            return _nothing(", ".join(paths), str(error))
-
-
-def _nothing(what: str, why: str) -> "Case":
-    """Return a case of what could not be looked at."""
-    from pktpath.doctor.case import Case, Missing
-
-    return Case([], [Missing(what, why)])
+            # That there is nothing in them is told as a report, too.
+            names = ", ".join(paths)
+            return Case([], [Missing(names, str(error).removeprefix(f"nothing to look at in {names}: "))])
 
 
 def _look(wishes: dict[str, Any]) -> "Case":
@@ -237,8 +233,7 @@ def _look(wishes: dict[str, Any]) -> "Case":
     for line in plan(**asked):
         say(line)
     with _progress() as tell:
-        case: Case = look(**asked, save=save, progress=tell)
-        return case
+        return look(**asked, save=save, progress=tell)
 
 
 def _redacted(diagnosis: "Diagnosis") -> "Diagnosis":
