@@ -6,7 +6,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,7 @@ from pktpath.errors import BadInput, Refused
 if TYPE_CHECKING:
     from pktpath.doctor.case import Case
     from pktpath.doctor.diagnose import Diagnosis
+    from pktpath.doctor.report.text import Line
 
 FOUND = 1
 """Exit status: something costs performance, or worse."""
@@ -155,8 +156,8 @@ doctor.help = verbatim(doctor.help)
 
 
 @click.command(short_help="What something is, when it helps and hurts, what it depends on, how to see it.")
-@click.argument("topic", required=False, shell_complete=_complete_topic)
-def explain(topic: str | None) -> None:
+@click.argument("words", nargs=-1, metavar="[TOPIC]", shell_complete=_complete_topic)
+def explain(words: tuple[str, ...]) -> None:
     r"""Explain a topic, or any finding by its id, in half a page; list them without TOPIC.
 
     \b
@@ -167,14 +168,30 @@ def explain(topic: str | None) -> None:
     Exit status: 0 done, 1 there is no such topic.
     """
     texts = import_module("pktpath.doctor.explain")
-    if topic is None:
-        rows = texts.topics()
+    if words:
+        _print_lines(_page_lines(texts.explain(" ".join(words)), texts.SECTIONS))
+    else:
+        _print_lines(_list_lines({"Topics": texts.topics(), "Findings": texts.findings()}))
+
+
+def _page_lines(text: str, sections: Collection[str]) -> "Iterator[Line]":
+    from pktpath.doctor.report.text import Span
+
+    for number, line in enumerate(text.splitlines()):
+        yield (Span(line, "title" if number == 0 or line in sections else ""),)
+
+
+def _list_lines(lists: dict[str, list[tuple[str, str]]]) -> "Iterator[Line]":
+    from pktpath.doctor.report.text import Span
+    from pktpath.doctor.report.words import line_of
+
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for title, rows in lists.items():
+        yield (Span(title, "title"),)
         width = max((len(name) for name, _ in rows), default=0)
         for name, line in rows:
-            click.echo(f"{name:<{width}}  {line}")
-    else:
-        text = texts.explain(topic)
-        click.echo(text, nl=not text.endswith("\n"))
+            room = max(columns - width - 4, 20) if columns else len(line)
+            yield Span(f"  {name:<{width}}  ", "command"), Span(line_of(line, room))
 
 
 explain.help = verbatim(explain.help)
@@ -260,18 +277,31 @@ def _about(files: tuple[str, ...], wishes: dict[str, Any], case: "Case", *, reda
 
 
 def _print(diagnosis: "Diagnosis", *, everything: bool) -> None:
-    from pktpath.doctor.report.text import plain, text_of
+    from pktpath.doctor.report.text import text_of
 
-    if not (sys.stdout.isatty() and os.environ.get("TERM") != "dumb"):
-        click.echo(plain(text_of(diagnosis, width=_PIPED, everything=everything)), nl=False)
+    if _in_colour():
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        _print_lines(text_of(diagnosis, width=width, fold=True, everything=everything))
+    else:
+        _print_lines(text_of(diagnosis, width=_PIPED, everything=everything))
+
+
+def _in_colour() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _print_lines(lines: "Iterable[Line]") -> None:
+    if not _in_colour():
+        from pktpath.doctor.report.text import plain
+
+        click.echo(plain(lines), nl=False)
         return
     from rich.console import Console
     from rich.text import Text
 
-    # Rich knows the colours of the terminal, and NO_COLOR; the lines are ready.
+    # Rich knows the colours of the terminal, and NO_COLOR; the lines are broken already.
     console = Console(highlight=False, soft_wrap=True)
-    width = min(console.width, _WIDEST)
-    for line in text_of(diagnosis, width=width, fold=True, everything=everything):
+    for line in lines:
         console.print(Text.assemble(*((span.text, _STYLES.get(span.style, "")) for span in line)))
 
 
