@@ -1,7 +1,7 @@
 """All facts of one look at a host, as rules ask for them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Generic, TypeVar
@@ -89,6 +89,11 @@ class Case:
     def __contains__(self, kind: type[Fact] | UnionType) -> bool:
         """Whether there is any fact of this kind, or of one of several: `(Thread | Stack) in case`."""
         return any(one in self for one in kind.__args__) if isinstance(kind, UnionType) else bool(self._facts.get(kind))
+
+    def __iter__(self) -> Iterator[Fact]:
+        """Give all facts, kind after kind."""
+        for facts in self._facts.values():
+            yield from facts
 
     def all(self, kind: type[F]) -> list[F]:
         """Return all facts of a kind in the order in which they were read."""
