@@ -47,13 +47,15 @@ class Happening:
         return "in the last 5 s" if self.now else "in the last minute"
 
 
-def happening(case: Case, *names: str, prefixes: tuple[str, ...] = ()) -> list[Happening]:
-    """Return the events with these names that happened in the last minute, the most frequent first."""
+def happening(case: Case, *names: str) -> list[Happening]:
+    """Return the events with these names that happen, or did in the last minute, the most frequent first."""
     found = []
-    for event in case.latest(CoverageEvent):
-        if event.name in names or (prefixes and event.name.startswith(prefixes)):
+    for pair in case.pairs(CoverageEvent):
+        event = pair.last
+        if event.name in names:
             rate = event.five_seconds or event.minute
-            if rate > 0:
+            # What did not rise between two looks is over, whatever the mean of the minute says.
+            if rate > 0 and not (pair.twice and event.total == pair.first.total):
                 found.append(Happening(event, rate, event.five_seconds > 0))
     return sorted(found, key=lambda one: -one.rate)
 
