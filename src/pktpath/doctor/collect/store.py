@@ -42,7 +42,7 @@ def save(looks: Sequence[Look], directory: Path) -> None:
 
 def file_name(look: Look) -> str:
     """Return the name of the file for a look."""
-    command = plain(look.command)[0]
+    command = look.command if look.of_file else plain(look.command)[0]
     if command.startswith("ovs-appctl "):
         command = command.replace("/", ".")
     base = re.sub(r"[^\w@.:,+-]+", "_", command.strip("/ "))[:_LONGEST].strip("_.")
