@@ -16,7 +16,7 @@ import click
 
 from pktpath.cli import verbatim
 from pktpath.cli.common import DONE, REFUSED, print_json, say
-from pktpath.errors import BadInput
+from pktpath.errors import BadInput, Refused
 
 if TYPE_CHECKING:
     from pktpath.doctor.case import Case
@@ -215,7 +215,7 @@ def _read(paths: list[str]) -> "Case":
     with _progress() as tell:
         try:
             return read(paths, progress=tell)
-        except BadInput as error:
+        except Refused as error:
             return _nothing(", ".join(paths), str(error))
 
 
