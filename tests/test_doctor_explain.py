@@ -16,7 +16,7 @@ ASKED_FOR = (
     "NAPI", "TSO", "GSO", "UFO", "LRO", "GRO", "RSS", "VXLAN offload", "PMD", "EAGAIN", "EMC", "megaflow masks",
     "stalled-cycles-backend", "USO", "checksum", "interrupts", "coalescing", "affinity", "softnet", "backlog", "budget", "rings",
     "channels", "RPS", "poll-mode driver", "upcall", "revalidator", "hw-offload", "vhost-user", "AF_XDP", "huge pages", "MTU",
-    "conntrack", "retransmissions", "stacks", "perf", "ethtool", "[fixed]", "[requested on]", "[not requested]",
+    "conntrack", "link", "retransmissions", "stacks", "perf", "ethtool", "[fixed]", "[requested on]", "[not requested]",
 )  # fmt: skip
 """Words that people say."""
 
