@@ -18,7 +18,7 @@ from pktpath.doctor.parse.file_name import command_in
 from pktpath.doctor.parse.prompt import command_of, plain
 from pktpath.doctor.parse.source import MAX_FACTS, read
 from pktpath.doctor.parse.transcript import MAX_LINE, Transcript
-from pktpath.errors import BadInput
+from pktpath.errors import BadInput, Refused
 from support.doctor import EVIDENCE, facts_of
 
 TABLE = "Features for eth0:\nrx-checksumming: on\ntx-checksumming: off\n\ttx-checksum-ipv4: off [fixed]\n"
@@ -181,7 +181,7 @@ def test_a_document_of_another_system(tmp_path):
 )  # fmt: skip
 def test_what_holds_nothing_is_said(tmp_path, data, why):
     (tmp_path / "odd").write_bytes(data)
-    with pytest.raises(BadInput, match=why):
+    with pytest.raises(Refused, match=why):
         read([tmp_path / "odd"])
     (tmp_path / "good").write_text(TABLE)
     case = read([tmp_path / "odd", tmp_path / "good"])

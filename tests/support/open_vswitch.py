@@ -58,7 +58,7 @@ class OpenVSwitch:
     @property
     def socket(self) -> Path:
         """Control socket of ovs-vswitchd, for `ovs-appctl -t`."""
-        return self.rundir / f"ovs-vswitchd.{self._processes[-1].pid}.ctl"
+        return self.rundir / f"{Path(self.daemon).name}.{self._processes[-1].pid}.ctl"
 
     @property
     def pid(self) -> int:

@@ -27,6 +27,10 @@ COMMANDS = {
     "top": ("pktpath.cli.top:top", "Ports, threads and megaflows of a running daemon, live."),
     "switch": ("pktpath.cli.switch:switch", "The virtual switch: run it, add and remove ports, stop it."),
     "dump": ("pktpath.cli.dump:dump", "The traffic of a running switch, live, as pcapng."),
+    "doctor": (
+        "pktpath.cli.doctor:doctor",
+        "What a host, a process or a transcript is doing, and what to switch.",
+    ),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }
 """Each command: where it is, as module:name, and its line in the help."""

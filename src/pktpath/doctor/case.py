@@ -1,8 +1,9 @@
 """All facts of one look at a host, as rules ask for them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any, Generic, TypeVar
 
 from pktpath.doctor.facts.base import Fact, Place
@@ -85,9 +86,14 @@ class Case:
         self._latest: dict[type[Fact], list[Any]] = {}
         self._changes: dict[str, list[Change]] | None = None
 
-    def __contains__(self, kind: type[Fact]) -> bool:
-        """Whether there is any fact of this kind."""
-        return bool(self._facts.get(kind))
+    def __contains__(self, kind: type[Fact] | UnionType) -> bool:
+        """Whether there is any fact of this kind, or of one of several: `(Thread | Stack) in case`."""
+        return any(one in self for one in kind.__args__) if isinstance(kind, UnionType) else bool(self._facts.get(kind))
+
+    def __iter__(self) -> Iterator[Fact]:
+        """Give all facts, kind after kind."""
+        for facts in self._facts.values():
+            yield from facts
 
     def all(self, kind: type[F]) -> list[F]:
         """Return all facts of a kind in the order in which they were read."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from types import UnionType
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Fact, Place
@@ -76,8 +77,8 @@ class Rule:
 
     id: str
     find: Callable[[Case], Iterator[Finding]]
-    needs: tuple[type[Fact], ...]
-    """Kinds of facts that must all be there, else it has not been looked at."""
+    needs: tuple[type[Fact] | UnionType, ...]
+    """Kinds of facts that must all be there, else it has not been looked at; of a union one is enough."""
     ask: str
     """What would show it when it is not there: `ethtool -k DEV`."""
     well: str
@@ -95,7 +96,7 @@ class Rule:
 
 
 def rule(
-    *needs: type[Fact], ask: str, well: str, topic: str
+    *needs: type[Fact] | UnionType, ask: str, well: str, topic: str
 ) -> Callable[[Callable[[Case], Iterator[Finding]]], Callable[[Case], Iterator[Finding]]]:
     """Make a rule of the function, whose name, with hyphens, is its id and whose module has this name too."""
 

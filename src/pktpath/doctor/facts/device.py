@@ -91,6 +91,22 @@ class Coalesce(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Fact):
+    """A line of `ethtool -a`: flow control of the link."""
+
+    dev: str
+    which: str
+    """`autonegotiate`, `rx` (it waits when told to), `tx` (it tells the other end to wait)."""
+    state: str
+    """`on`, `off`, `n/a`."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return which line it is."""
+        return self.dev, self.which
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Indirection(Fact):
     """The indirection table of `ethtool -x`."""
 

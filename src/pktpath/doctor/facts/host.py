@@ -10,7 +10,8 @@ class Counter(Fact):
     """A number that only rises, until what it counts is made anew."""
 
     group: str
-    """Who counts: `softnet`, `nstat`, `link`, `nic` (ethtool -S), `qdisc`, `dpport`, `softirq`, `memory` (ovs, not rising)."""
+    """Who counts: `softnet`, `nstat`, `link`, `nic` (ethtool -S), `qdisc`, `dpport`, `softirq`,
+    `conntrack`, `memory` (ovs, not rising)."""
     owner: str
     """What it counts for: `cpu0`, a device, `eth0 mq 0:`; empty for the whole host."""
     name: str

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pktpath.doctor.facts.base import Fact
+from pktpath.doctor.facts.base import Fact, Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,8 @@ class Datapath(Fact):
     """Masks looked up for each packet."""
     cache_hit: int | None = None
     """Hits of the kernel's mask cache."""
+    places: dict[str, Place] = field(default_factory=dict, hash=False, compare=False, repr=False)
+    """Where it says so, by the line's first word: `lookups` (also `at`), `flows`, `masks`, `cache`."""
 
     @property
     def userspace(self) -> bool:
@@ -104,6 +106,8 @@ class PmdThread(Fact):
     """Per cents that stand behind some of them: `idle cycles` 100.0."""
     seconds: float | None = None
     """Measurement duration of pmd-perf-show."""
+    places: dict[str, Place] = field(default_factory=dict, hash=False, compare=False, repr=False)
+    """The line of each name in `stats`."""
 
     @property
     def key(self) -> tuple[str, bool]:
@@ -170,6 +174,10 @@ class Upcalls(Fact):
     maximum: int
     limit: int
     dump_ms: int | None
+    offloaded: int | None = None
+    """`offloaded flows`, which it says only while other_config:hw-offload is on."""
+    places: dict[str, Place] = field(default_factory=dict, hash=False, compare=False, repr=False)
+    """Where it says so: `flows` (also `at`), `dump duration`, `offloaded flows`."""
 
     @property
     def key(self) -> tuple[str]:

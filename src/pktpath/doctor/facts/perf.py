@@ -41,7 +41,7 @@ class HotSymbol(Fact):
     """A name, or an address (`0x00000000000ad2ef`) where the program is stripped."""
     kernel: bool
     profile: int = 0
-    """Which profile of the source it belongs to, from 0: a document may hold several."""
+    """Which profile it belongs to: a document may hold several, and each has a number of its own."""
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -59,6 +59,13 @@ class HotInstruction(Fact):
     """Where the listing says it, else empty."""
     instruction: str
     """`mrs    x2, cntvct_el0`."""
+    before: str = ""
+    """The instruction before it: an interrupt comes late, so samples often lie one behind what took the time."""
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Return which instruction it is; equal ones of a function are told apart by their lines."""
+        return self.function, self.instruction, self.at.line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +78,8 @@ class SampledStack(Fact):
     frames: tuple[str, ...]
     """Outermost function first, as flame graphs are drawn."""
     samples: int
+
+    @property
+    def key(self) -> tuple[str, int, tuple[str, ...]]:
+        """Return which stack of whom it is."""
+        return self.command, self.tid, self.frames

@@ -124,6 +124,8 @@ class Syscall(Fact):
     """In the call, as -c says; None from lines without -T."""
     errnos: tuple[tuple[str, int], ...] = ()
     """How often each, most frequent first: (`EAGAIN`, 639); empty from -c."""
+    bytes: int | None = None
+    """What calls that send or receive returned, together; None from -c and for others."""
 
     @property
     def key(self) -> tuple[int, int, str]:

@@ -1,4 +1,4 @@
-"""Facts about traffic that somebody sent to see what arrives: iperf3, ping."""
+"""Facts about traffic that somebody sent to see what arrives: iperf3, ping, a client that connects."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,8 @@ class Transfer(Fact):
     """A run of iperf3 (or iperf)."""
 
     tool: str
+    target: str = ""
+    """The server, where the command or the greeting names it."""
     protocol: str = "tcp"
     sent: float | None = None
     """Bits a second, of the sender's last line."""
@@ -35,3 +37,14 @@ class Ping(Fact):
     """Bytes of payload, as the first line says."""
     error: str = ""
     """`message too long, mtu=1450`, `Destination Host Unreachable`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection(Fact):
+    """How long a client took to connect, or with its whole work where only that is told."""
+
+    tool: str
+    """`curl`, `nc`."""
+    seconds: float
+    failed: bool = False
+    """Whether it gave up in the end."""

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 
 from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.facts.device import DeviceFeature, FeatureChange
-from pktpath.doctor.parse.section import Line, Section, parser
+from pktpath.doctor.parse.section import Section, parser
 
 _DEVICE = r"(?P<dev>[^\s:|]+)"
 _HEADING = re.compile(rf"\s*(?:Features|Offload parameters) for {_DEVICE}:")
-_FEATURE = re.compile(r"(\s*)([a-z][\w-]*): (on|off)((?: \[[^\]]*\])*)")
+# Linear even in a line of 64 KiB: a name begins only where none goes on, and has an end.
+_FEATURE = re.compile(r"(?<![A-Za-z0-9_-])([a-z][A-Za-z0-9_-]{1,63}): (on|off)\b((?: \[[^\]]{1,40}\]){0,3})", re.ASCII)
+_SPACED = re.compile(r"\b(tcp|udp|generic|large) (segmentation|fragmentation|receive) offload: ")
+"""Up to ethtool 2.6.33 some names had spaces."""
 
 
 @parser(
@@ -22,32 +25,38 @@ def features(section: Section) -> Iterator[Fact]:
     dev, group = section.fields.get("dev", ""), ""
     for line in section.lines:
         text = line.text
-        if " for " in text and (named := _HEADING.match(text)):
+        if named := _HEADING.match(text):
             dev, group = named["dev"], ""
             text = text[named.end() :]
-        if ": o" not in text:
-            continue
-        for indent, name, state, words in _FEATURE.findall(text):
-            alone = len(indent) < len(text) and text.startswith(indent + name)
-            if alone and not indent:
+        text = _SPACED.sub(r"\1-\2-offload: ", text)
+        start = text.lstrip()
+        for found in _FEATURE.finditer(start):
+            name, state, words = found.groups()
+            alone = found.start() == 0
+            indented = alone and len(start) < len(text)
+            if alone and not indented:
                 group = name
-            requested = re.search(r"requested (on|off)", words)
             yield DeviceFeature(
                 at=section.place(line), dev=dev, name=name, active=state == "on", fixed="[fixed]" in words,
-                requested=requested[1] == "on" if requested else None, group=group if alone and indent else "",
+                requested=_requested(words), group=group if indented else "",
             )  # fmt: skip
 
 
 @parser("ethtool -K", command=rf"(?P<change>ethtool\s+(?:-K|--features|--offload)\s+{_DEVICE}.*)", shape=r"Actual changes:")
 def changes(section: Section) -> Iterator[Fact]:
-    """What a switch dragged along."""
+    """What a switch dragged along: `[not requested]`; up to ethtool 5.8 `off [requested on]`, which now is a wish not granted."""
+    command = section.fields.get("change", "")
     for line in section.lines:
-        yield from _change(section, line)
+        if found := _FEATURE.match(line.text.strip()):
+            active, requested = found[2] == "on", _requested(found[3])
+            refused = requested not in {None, active} and f" {'on' if requested else 'off'}" in command
+            asked = refused or ("[not requested]" not in found[3] and requested in {None, active})
+            yield FeatureChange(
+                at=section.place(line), dev=section.fields.get("dev", ""), name=found[1], active=active,
+                asked=asked, command=command,
+            )  # fmt: skip
 
 
-def _change(section: Section, line: Line) -> Iterator[Fact]:
-    if found := _FEATURE.match(line.text):
-        yield FeatureChange(
-            at=section.place(line), dev=section.fields.get("dev", ""), name=found[2], active=found[3] == "on",
-            asked="[not requested]" not in found[4], command=section.fields.get("change", ""),
-        )  # fmt: skip
+def _requested(words: str) -> bool | None:
+    found = re.search(r"\[requested (on|off)\]", words)
+    return found[1] == "on" if found else None

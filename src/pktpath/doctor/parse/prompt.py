@@ -35,6 +35,8 @@ class Command(NamedTuple):
     """The network namespace that it ran in, else empty."""
     bare: bool
     """Whether only a # stood before it, as before comments."""
+    typed: str = ""
+    """With its wrappers: `timeout -s INT 10 strace -c -p 5` tells how long it ran."""
 
 
 def command_of(line: str) -> Command | None:
@@ -45,7 +47,7 @@ def command_of(line: str) -> Command | None:
     if not found or len(line) > 4000:
         return None
     text, scope = plain(found[2])
-    return Command(text, scope, found[1] == "#" and not _NAMED.match(line)) if text else None
+    return Command(text, scope, found[1] == "#" and not _NAMED.match(line), found[2]) if text else None
 
 
 def plain(typed: str) -> tuple[str, str]:

@@ -30,6 +30,8 @@ class Section:
     scope: str = ""
     when: float | None = None
     order: int = 0
+    typed: str = ""
+    """The command with all that was typed, where that is known."""
     missing: list[Missing] = field(default_factory=list)
 
     def place(self, line: Line) -> Place:

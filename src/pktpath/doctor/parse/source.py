@@ -25,7 +25,7 @@ from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse.file_name import command_in
 from pktpath.doctor.parse.prompt import plain
 from pktpath.doctor.parse.transcript import MAX_LINE, Transcript
-from pktpath.errors import BadInput
+from pktpath.errors import BadInput, Refused
 
 MAX_FACTS = 200_000
 """Of one kind; what comes later is counted and said."""
@@ -46,7 +46,8 @@ def read(paths: Sequence[Path | str], *, progress: Callable[[str], None] = lambd
         progress: gets the name of each file before it is read, and how far it is in large ones.
 
     Raises:
-        BadInput: a path does not exist, or nothing in all of them is known.
+        BadInput: a path does not exist.
+        Refused: there is nothing in all of them that pktpath knows.
 
     """
     reader = _Reader(progress)
@@ -55,7 +56,7 @@ def read(paths: Sequence[Path | str], *, progress: Callable[[str], None] = lambd
     if not reader.facts:
         reason = f": {reader.missing[0].what}: {reader.missing[0].why}" if reader.missing else ""
         message = f"nothing to look at in {', '.join(map(str, paths))}{reason}"
-        raise BadInput(message)
+        raise Refused(message)
     return reader.case()
 
 

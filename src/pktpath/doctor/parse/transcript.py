@@ -52,7 +52,7 @@ class Transcript:
         while (line := self._next()) is not None:
             if command := command_of(line.text):
                 if (found := self._known(command.text)) is not None:
-                    yield from self._section(*found, command.text, command.scope or self._scope)
+                    yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
             elif (shaped := self._shape(line.text)) is not None:
                 self._ahead = line
                 yield from self._section(*shaped, "", self._scope)
@@ -81,11 +81,11 @@ class Transcript:
         fields = parser.shape.match(text) if parser.shape else None
         return parser, {name: value for name, value in (fields.groupdict() if fields else {}).items() if value is not None}
 
-    def _section(self, parser: Parser, fields: dict[str, str], command: str, scope: str) -> Iterator[Fact]:
+    def _section(self, parser: Parser, fields: dict[str, str], command: str, scope: str, typed: str = "") -> Iterator[Fact]:
         self.sections += 1
         self._order += 1
         lines = self._body(parser)
-        section = Section(command, fields, lines, self._source, scope, self._when, self._order, self.missing)
+        section = Section(command, fields, lines, self._source, scope, self._when, self._order, typed, self.missing)
         yield from parser.parse(section)
         # A parser may stop early: the rest of its section is nobody's.
         for _ in lines:

@@ -6,7 +6,8 @@ switches `tx` or `sg` off, often to be rid of bad checksums in a capture, loses 
 every segment then goes down the stack alone, which costs several times the CPU.
 
 Speaks when TSO is off, requested on, and checksums or scatter-gather are off though they can be switched.
-Silent when TSO is fixed off, or off because somebody asked for that.
+Silent when TSO is fixed off, or off because somebody asked for that; and where the checksums are off though requested on, as
+at a tap device whose program cannot take them: there no switch helps.
 """
 
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def tso_off_for_want_of_checksum(case: Case) -> Iterator[Finding]:
         roots = {
             switch: off[0]
             for switch, names in _ROOTS.items()
-            if (off := [known[name] for name in names if name in known and not known[name].active and not known[name].fixed])
+            # What is itself off against somebody's wish is a consequence too, and no switch.
+            if (off := [known[name] for name in names if name in known and _switchable(known[name])])
             and not any(known[name].active for name in names if name in known)
         }
         if wanted and roots:
@@ -63,3 +65,7 @@ def tso_off_for_want_of_checksum(case: Case) -> Iterator[Finding]:
                     ),
                 ),
             )
+
+
+def _switchable(feature: DeviceFeature) -> bool:
+    return not feature.active and not feature.fixed and not feature.requested

@@ -1,0 +1,125 @@
+"""The look that `pktpath doctor` takes: the host, and the process or the processes that move packets on it."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pktpath.doctor.case import Case
+from pktpath.doctor.collect.host import HostLook
+from pktpath.doctor.collect.movers import Mover, find_packet_movers, process_named
+from pktpath.doctor.collect.notebook import Notebook
+from pktpath.doctor.collect.process import ProcessLook, plan_for
+from pktpath.errors import BadInput, Refused
+
+_MOST_MOVERS = 4
+"""Processes that a look at the host looks at."""
+
+
+def look(
+    *,
+    pid: int | None = None,
+    process: str | None = None,
+    devices: Sequence[str] = (),
+    seconds: float = 2.0,
+    intrusive: bool = False,
+    save: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Case:
+    """Look at this host, and closely at one process where one is named.
+
+    Args:
+        pid: the process.
+        process: its name instead, such as `ovs-vswitchd`.
+        devices: whose features, queues and counters to read; all without.
+        seconds: between two looks at counters; how long each tool watches the process.
+        intrusive: also stop threads that are busy or poll, which makes them lose packets.
+        save: a folder that gets all that was read, as files that `pktpath doctor FOLDER` reads.
+        progress: gets a line about each step before it is done.
+
+    Raises:
+        BadInput: no such process or device.
+        Refused: nothing at all could be looked at, or `save` cannot be written.
+
+    """
+    book = Notebook(progress)
+    if pid is None and process is not None:
+        pid = process_named(process)
+    host = HostLook(book, devices)
+    if pid is not None:
+        _closely(book, host, pid, seconds, intrusive=intrusive)
+    else:
+        _widely(book, host, seconds)
+    if not book.looks:
+        reason = book.missing[0] if book.missing else None
+        message = f"nothing could be looked at: {reason.what}: {reason.why}" if reason else "nothing could be looked at"
+        raise Refused(message)
+    if save is not None:
+        from pktpath.doctor.collect.store import save as write
+
+        write(book.looks, save)
+    progress("reading what was seen")
+    facts = list(book.facts())
+    return Case(facts, book.missing, live=True)
+
+
+def _closely(book: Notebook, host: HostLook, pid: int, seconds: float, *, intrusive: bool) -> None:
+    one = ProcessLook.at(book, pid)
+    host.first()
+    one.classify()
+    one.watch(seconds)
+    one.count()
+    host.last()
+    # What follows slows the process down: its counters would tell of us.
+    one.close(seconds, intrusive=intrusive)
+
+
+def _widely(book: Notebook, host: HostLook, seconds: float) -> None:
+    book.progress("looking for processes that move packets")
+    found = find_packet_movers(book)
+    looks = [one for mover in found[:_MOST_MOVERS] if (one := _begin(book, mover))]
+    for mover in found[_MOST_MOVERS:]:
+        book.lacks(f"process {mover.pid} {mover.name} ({mover.kind})", f"only {_MOST_MOVERS} are looked at", _closer(mover.pid))
+    host.first()
+    for one in looks:
+        if one.switch is not None:
+            one.switch.counters(book)
+    time.sleep(seconds)
+    for one in looks:
+        one.count()
+    host.last()
+    for one in looks:
+        one.light()
+        book.lacks(f"system calls, call stacks and hot symbols of process {one.pid}", "only looked for closely", _closer(one.pid))
+
+
+def _begin(book: Notebook, mover: Mover) -> ProcessLook | None:
+    try:
+        return ProcessLook.at(book, mover.pid)
+    except BadInput:
+        # It ended since it was found.
+        return None
+
+
+def _closer(pid: int) -> str:
+    return f"pktpath doctor --pid {pid}"
+
+
+def plan(
+    *,
+    pid: int | None = None,
+    process: str | None = None,
+    devices: Sequence[str] = (),
+    seconds: float = 2.0,
+    intrusive: bool = False,
+) -> list[str]:
+    """Say what `look` will do, for how long, with which tools and at what cost, a line each; raises as it does."""
+    host = HostLook(Notebook(), devices)
+    some = ", ".join(host.devices[:4]) + (f" and {len(host.devices) - 4} more" if len(host.devices) > 4 else "")
+    what = f"Read the host's counters twice, {seconds:g} s or more apart, and the settings of {some} once (ip, tc, /proc, /sys)"
+    lines = [f"{what}; change nothing. It takes less than 2 s of CPU."]
+    if pid is None and process is not None:
+        pid = process_named(process)
+    if pid is not None:
+        return lines + plan_for(pid, seconds=seconds, intrusive=intrusive)
+    lines.append(f"Look for processes that move packets; read threads, descriptors and control sockets of up to {_MOST_MOVERS}.")
+    return lines
