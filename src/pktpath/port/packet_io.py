@@ -18,7 +18,7 @@ from pktpath.port.libc import errno, recvfrom
 from pktpath.port.live import MAX_BURST, MAX_QUEUES
 from pktpath.port.packet_message import append_frame, offer, receive_copies, receive_some, room_for_messages, settle, take_message
 from pktpath.port.packet_send import send_frames
-from pktpath.port.vnet_header import VNET_LENGTH, read_vnet
+from pktpath.port.virtio import HEADER_LENGTH, virtio_to_frame
 from pktpath.wire.load import word32
 
 NO_RING = -1
@@ -161,7 +161,7 @@ def _take_slot(q, batch, at, status):
     frame = batch.frames[np.uint64(i)]
     length = word32(mem, at + _CAPTURED)
     mac = word32(mem, at + _MAC) & 0xFFFF
-    if word32(mem, at + _LENGTH) != length or mac < VNET_LENGTH or mac + length > q.slot_bytes:
+    if word32(mem, at + _LENGTH) != length or mac < HEADER_LENGTH or mac + length > q.slot_bytes:
         q.rx_over_errors += 1
         return
     frame.head_addr = at + mac
@@ -177,7 +177,7 @@ def _take_slot(q, batch, at, status):
         tag = word32(mem, at + _TAG)
         frame.vlan_tci = tag & 0xFFFF
         frame.vlan_proto = tag >> 16 if status & _TPID else 0x8100
-    if not read_vnet(mem, at + mac - VNET_LENGTH, frame):
+    if not virtio_to_frame(mem, at + mac - HEADER_LENGTH, frame):
         q.rx_frame_errors += 1
         return
     append_frame(q, batch, i)
@@ -190,7 +190,7 @@ def _socket_error(q, scratch):
     if q.idle % _LOOK_FOR_ERRORS:
         return np.int64(0)
     # Looking takes nothing away: a large frame may have come in between.
-    if recvfrom(q.fd, np.int64(scratch.headers.ctypes.data), VNET_LENGTH, _PEEK_NOW, 0, 0) >= 0:
+    if recvfrom(q.fd, np.int64(scratch.headers.ctypes.data), HEADER_LENGTH, _PEEK_NOW, 0, 0) >= 0:
         return np.int64(0)
     why = np.int64(errno())
     if why == _EAGAIN or why == _EINTR or why == _EINVAL:

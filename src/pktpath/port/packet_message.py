@@ -10,7 +10,7 @@ from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NORMAL
 from pktpath.port.libc import errno, recvmmsg
-from pktpath.port.vnet_header import VNET_LENGTH, read_vnet
+from pktpath.port.virtio import HEADER_LENGTH, virtio_to_frame
 from pktpath.wire.link import ETHERNET
 
 _HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
@@ -58,7 +58,7 @@ def offer(q, batch, scratch, count):
     controls = np.int64(scratch.controls.ctypes.data)
     top = pool.first[NORMAL] + pool.free_count[NORMAL] - 1
     large_top = pool.first[LARGE] + pool.free_count[LARGE] - 1
-    start = q.mem_base + pool.base[NORMAL] + HEADROOM - VNET_LENGTH
+    start = q.mem_base + pool.base[NORMAL] + HEADROOM - HEADER_LENGTH
     large_start = q.mem_base + pool.base[LARGE]
     for k in range(count):
         chunk = np.int64(pool.free[np.uint64(top - k)])
@@ -66,7 +66,7 @@ def offer(q, batch, scratch, count):
         scratch.chunks[0, k] = chunk
         scratch.chunks[1, k] = large
         scratch.iovecs[2 * k, 0] = start + (chunk - pool.first[NORMAL]) * CHUNK_SIZE[NORMAL]
-        scratch.iovecs[2 * k, 1] = _HEAD_ROOM + VNET_LENGTH
+        scratch.iovecs[2 * k, 1] = _HEAD_ROOM + HEADER_LENGTH
         scratch.iovecs[2 * k + 1, 0] = large_start + (large - pool.first[LARGE]) * CHUNK_SIZE[LARGE]
         scratch.iovecs[2 * k + 1, 1] = CHUNK_SIZE[LARGE]
         scratch.messages[k, 0] = 0
@@ -109,7 +109,7 @@ def take_message(q, batch, scratch, k):
     i = batch.used[FRAMES]
     row = batch.used[FRAGS]
     frame = batch.frames[np.uint64(i)]
-    length = (np.int64(scratch.messages[k, _RECEIVED]) & 0xFFFFFFFF) - VNET_LENGTH
+    length = (np.int64(scratch.messages[k, _RECEIVED]) & 0xFFFFFFFF) - HEADER_LENGTH
     if np.int64(scratch.messages[k, _FLAGS]) & _MSG_TRUNC or length < 0:
         q.rx_over_errors += 1
         return
@@ -130,7 +130,7 @@ def take_message(q, batch, scratch, k):
         if status & _VLAN:
             frame.vlan_tci = _half_word(scratch.controls, k, _AUX_TCI)
             frame.vlan_proto = _half_word(scratch.controls, k, _AUX_TPID) if status & _TPID else 0x8100
-    if not read_vnet(pool.mem, at - VNET_LENGTH, frame):
+    if not virtio_to_frame(pool.mem, at - HEADER_LENGTH, frame):
         q.rx_frame_errors += 1
         return
     pool.refs[np.uint64(chunk)] = 1

@@ -45,10 +45,9 @@ def tap_receive(queues, row, batch, budget, scratch):
     large = NO_CHUNK
     place = np.int64(pool.mem.ctypes.data)
     vector = scratch.iovecs
-    vector[0, 0] = scratch.headers.ctypes.data
-    vector[0, 1] = HEADER_LENGTH
-    vector[1, 1] = HEAD_ROOM
-    vector[2, 1] = CHUNK_SIZE[LARGE]
+    # The header comes to lie before its frame.
+    vector[0, 1] = HEADER_LENGTH + HEAD_ROOM
+    vector[1, 1] = CHUNK_SIZE[LARGE]
     at = np.int64(0)
     tail = np.int64(0)
     asked = 0
@@ -58,18 +57,18 @@ def tap_receive(queues, row, batch, budget, scratch):
             small = chunk_alloc(pool, NORMAL)
             if small != NO_CHUNK:
                 at = chunk_address(pool, small) + HEADROOM
-                vector[1, 0] = place + at
+                vector[0, 0] = place + at - HEADER_LENGTH
         if large == NO_CHUNK:
             large = chunk_alloc(pool, LARGE)
             if large != NO_CHUNK:
                 tail = chunk_address(pool, large)
-                vector[2, 0] = place + tail
+                vector[1, 0] = place + tail
         if small == NO_CHUNK or large == NO_CHUNK:
             own.rx_no_memory += 1
             code = codes.ENOBUFS
             break
         asked += 1
-        got = libc.readv(np.int32(own.fd), vector.ctypes.data, np.int32(3))
+        got = libc.readv(np.int32(own.fd), vector.ctypes.data, np.int32(2))
         if got < 0:
             code = libc.errno()
             if code == codes.EINTR:
@@ -88,7 +87,7 @@ def tap_receive(queues, row, batch, budget, scratch):
         frame.wire_len = length
         frame.frag_first = batch.used[FRAGS]
         frame.frag_count = 0
-        if not virtio_to_frame(scratch.headers, 0, frame):
+        if not virtio_to_frame(pool.mem, at - HEADER_LENGTH, frame):
             own.rx_frame_errors += 1
             continue
         frame.hash = 0

@@ -1,21 +1,18 @@
-"""The header before a packet socket's frames, and rings that lie: no kernel is asked."""
+"""Rings of packet sockets that lie: no kernel is asked."""
 
 import struct
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pktpath.batch import FRAMES, GSO_TCP_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, frame_bytes, make_batch
+from pktpath.batch import FRAMES, frame_bytes, make_batch
 from pktpath.errors import Refused
-from pktpath.jit import kernel
 from pktpath.pool import make_pool
 from pktpath.port.live import make_scratch
 from pktpath.port.packet_io import packet_give_back, packet_receive
 from pktpath.port.rows import RowTable
-from pktpath.port.vnet_header import read_vnet, write_vnet
-from support import naive_vnet
 from support.packet_forwarder import packet_tables
 
 SLOTS, SLOT = 64, 2048
@@ -23,18 +20,6 @@ POOL = make_pool(window=1 << 20, header=0, normal=4, large=2)
 BATCH = make_batch(POOL, 256)
 SCRATCH = make_scratch()
 USER, COPY, VLAN, TPID = 1, 2, 16, 64
-
-
-@kernel
-def reads(batch, at):
-    """Read one header into the first descriptor."""
-    return read_vnet(batch.pool.mem, at, batch.frames[0])
-
-
-@kernel
-def writes(batch, headers):
-    """Write one header from the first descriptor."""
-    return write_vnet(headers, 0, batch.frames[0])
 
 
 HEADERS = st.builds(
@@ -46,41 +31,6 @@ HEADERS = st.builds(
     st.sampled_from((0, 13, 14, 34, 82, 83, 98, 99, 65535)),
     st.sampled_from((0, 6, 16, 65535)),
 )
-
-
-@given(header=HEADERS | st.binary(min_size=10, max_size=10), head=st.integers(14, 100), more=st.sampled_from((0, 1, 60000)))
-@example(header=bytes([1, 1, 54, 0, 0xE8, 3, 34, 0, 16, 0]), head=52, more=2000)
-def test_a_header_is_read_as_the_twin_reads_it(header, head, more):
-    POOL.mem[3:13] = list(header)
-    frame = BATCH.frames[0]
-    frame.head_len, frame.frame_len = head, head + more
-    expected = naive_vnet.read(header, head, head + more)
-    assert bool(reads(BATCH, 3)) == (expected is not None)
-    if expected is not None:
-        assert (frame.ip_summed, frame.csum_start, frame.csum_offset, frame.gso_type, frame.gso_size) == expected
-        assert frame.gso_segs == 1
-
-
-KINDS = (0, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4)
-
-
-@given(
-    summed=st.integers(0, 3),
-    start=st.integers(0, 65535),
-    offset=st.integers(0, 65535),
-    bits=st.sampled_from(KINDS) | st.sampled_from(KINDS).map(lambda kind: kind | GSO_TCP_ECN) | st.integers(0, (1 << 20) - 1),
-    size=st.integers(1, 65535),
-    payload=st.integers(0, 65535),
-)
-def test_a_header_is_written_as_the_twin_writes_it(summed, start, offset, bits, size, payload):
-    frame = BATCH.frames[0]
-    frame.ip_summed, frame.csum_start, frame.csum_offset = summed, start, offset
-    frame.gso_type, frame.gso_size, frame.payload_offset = bits, size, payload
-    headers = np.full((1, 16), 0xAA, np.uint8)
-    expected = naive_vnet.write(summed, start, offset, bits, size, payload)
-    assert bool(writes(BATCH, headers)) == (expected is not None)
-    if expected is not None:
-        assert headers[0].tobytes() == expected + b"\xaa" * 6
 
 
 def ring_of(slots):
