@@ -64,8 +64,7 @@ class _Engine(LiveEngine):
     def _say_warnings(self) -> None:
         """Log what ports have to say of the traffic that they see, each line once."""
         for port in self.ports.values():
-            found = getattr(port.port, "warnings", ())
-            for line in found() if callable(found) else found:
+            for line in port.port.warnings():
                 if (port.number, line) not in self._said:
                     self._said.add((port.number, line))
                     _log.warning("port %s: %s", port.port.name, line)

@@ -15,7 +15,7 @@ from pktpath.batch import DESCRIPTOR, FIELDS, FRAMES, frame_bytes, make_batch
 from pktpath.errors import BadInput
 from pktpath.features import Feature
 from pktpath.pool import NO_CHUNK, make_pool
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import RECEIVES, SUPER_FRAMES
 from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
 from pktpath.port.memory_io import MEMORY_ROW, memory_take
@@ -44,7 +44,7 @@ def make_memory_rows() -> Any:
     return make_rows(MEMORY_ROW)
 
 
-class MemoryPort:
+class MemoryPort(LivePort):
     """Frames from `send` to the switch, frames from the switch to `receive`."""
 
     kind = "memory"
@@ -106,9 +106,8 @@ class MemoryPort:
             self.close()
             raise
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
         return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
 
     def send(self, frame: bytes, **fields: int) -> bool:

@@ -14,7 +14,7 @@ from pktpath.features import Feature
 from pktpath.pool import make_pool
 from pktpath.port.capture import CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import CaptureError, Interface
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import COPIES, RECEIVES, SUPER_FRAMES
 from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
 from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, PCAP_ROW, pcap_drain, pcap_store
@@ -31,7 +31,7 @@ def make_pcap_rows() -> Any:
     return make_rows(PCAP_ROW)
 
 
-class PcapPort:
+class PcapPort(LivePort):
     """Frames from a capture, frames to a capture; without a file nothing arrives, and what is sent is counted and forgotten."""
 
     kind = "pcap"
@@ -87,14 +87,13 @@ class PcapPort:
         }  # fmt: skip
         self.frames = 0
         """Frames in `rx_file`."""
-        self.warnings: list[str] = []
-        """One line each about what in `rx_file` was not as it should be."""
         self.rx: tuple[RxQueue, ...] = ()
         self._memory, self._rows, self._loop = memory, rows, loop
         self._buffer = -(-buffer // 8) * 8
         self._ranges: list[tuple[int, int]] = []
         self._tx: dict[int, int] = {}
         self._writer: CaptureWriter | None = None
+        self._warnings: list[str] = []
         self._open = True
         try:
             if rx_file:
@@ -112,10 +111,13 @@ class PcapPort:
         """Whether every frame of a capture that is not looped has been received; always False where one is."""
         return not self._loop and all(self._rows.position[queue.row] == self._rows.frame_count[queue.row] for queue in self.rx)
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
         return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
+
+    def warnings(self) -> list[str]:
+        """Return one line for each thing in `rx_file` that was not as it should be."""
+        return self._warnings
 
     def tx(self, worker: int) -> tuple[Kind, int]:
         """Kind and row of the transmit queue that this worker uses."""
@@ -203,7 +205,7 @@ class PcapPort:
         """Put the bytes of all frames, and a ready descriptor for each, into the window."""
         with open_capture(rx_file, recycle=False, header_chunks=1) as reader:
             batches = list(reader)
-            self.warnings = reader.warnings
+            self._warnings = reader.warnings
             strange = next((one for one in reader.interfaces if one.link is not Link.ETHERNET), None)
         if strange is not None:
             raise CaptureError(rx_file, f"{strange.linktype & 0xFFFF} is not Ethernet (1)", field="link type")

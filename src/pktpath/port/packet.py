@@ -12,7 +12,7 @@ from typing import Any
 
 from pktpath.errors import BadInput
 from pktpath.features import Feature
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.packet_io import NO_RING
 from pktpath.port.packet_sockets import (
     bind_sender,
@@ -36,8 +36,8 @@ _COUNTERS = (
 _BASE = Feature.SG | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.TSO_ECN | Feature.GSO | Feature.RXCSUM | Feature.GRO
 
 
-class PacketPort:
-    """One interface; a `LivePort`."""
+class PacketPort(LivePort):
+    """One interface."""
 
     kind = "packet"
 

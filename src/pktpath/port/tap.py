@@ -13,7 +13,7 @@ from typing import Any
 
 from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import RECEIVES, VIRTIO
 from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
 from pktpath.port.tap_io import TAP_ROW
@@ -38,7 +38,7 @@ def make_tap_rows() -> Any:
     return make_rows(TAP_ROW)
 
 
-class TapPort:
+class TapPort(LivePort):
     """A TAP interface; it may be moved to another network namespace while it is open.
 
     `RXCSUM` lets the kernel leave checksums to us, `GRO_HW` lets it send super-frames, as a virtio network card has it.
@@ -91,9 +91,8 @@ class TapPort:
             raise
         self.options = {"queues": str(queues)} if queues > 1 else {}
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
         return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
 
     def set_up(self, *, mtu: int | None = None, mac: bytes | None = None) -> None:

@@ -23,7 +23,7 @@ from pktpath.features import Feature
 from pktpath.host.genetlink import no_device
 from pktpath.pool import NORMAL, Pool, chunk_alloc, chunk_put
 from pktpath.port.bpf_syscall import MAP_XSK, create_map, update_map
-from pktpath.port.live import Kind, Queues, RxQueue
+from pktpath.port.live import Kind, LivePort, Queues, RxQueue
 from pktpath.port.xdp_device import HEADER, MODES, ROOM, attach_program, checksum_warnings, ethernet_mtu, receive_queues
 from pktpath.port.xdp_rows import CHUNK, COUNTERS, PIECES
 from pktpath.port.xdp_socket import XdpSocket, make_promiscuous, packet_socket
@@ -32,8 +32,8 @@ _LEAST_CHUNKS = 64
 _SETTLE = 1000
 
 
-class XdpPort:
-    """A live port; see `LivePort`. While it opens and closes, its workers stand still: it takes chunks of their pools."""
+class XdpPort(LivePort):
+    """One device. While it opens and closes, its workers stand still: it takes chunks of their pools."""
 
     kind = "xdp"
     able = Feature.GRO | Feature.RXCSUM
@@ -262,7 +262,7 @@ class XdpPort:
 
     def warnings(self) -> list[str]:
         """Return one line for each thing that will not work as one may expect."""
-        sampled, unfinished = (self.counters()[name] for name in ("rx_sampled", "rx_unfinished"))
+        sampled, unfinished = (self.statistics()[name] for name in ("rx_sampled", "rx_unfinished"))
         found = list(self._warnings)
         if unfinished:
             found.append(
@@ -271,7 +271,7 @@ class XdpPort:
             )
         return found
 
-    def counters(self) -> dict[str, int]:
+    def statistics(self) -> dict[str, int]:
         """Return the sums over all queues; `rx_over_errors` is what the kernel dropped for want of room."""
         found = dict(self._gone)
         for row in {*self._sockets, *self._tx.values()}:
