@@ -2,7 +2,6 @@
 
 import struct
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +10,12 @@ from pktpath.batch import FRAMES, frame_bytes, make_batch
 from pktpath.errors import Refused
 from pktpath.pool import make_pool
 from pktpath.port.live import make_scratch
-from pktpath.port.packet_io import packet_give_back, packet_receive
-from pktpath.port.rows import RowTable
+from pktpath.port.memory_io import MEMORY_ROW
+from pktpath.port.packet_io import PACKET_ROW, packet_give_back, packet_receive
+from pktpath.port.pcap_io import PCAP_ROW
+from pktpath.port.rows import PortRows, make_rows, row_type
+from pktpath.port.tap_io import TAP_ROW
+from pktpath.port.xdp_rows import XDP_ROW
 from support.packet_forwarder import packet_tables
 
 SLOTS, SLOT = 64, 2048
@@ -35,8 +38,8 @@ HEADERS = st.builds(
 
 def ring_of(slots):
     """Return tables whose first row is a ring in memory: (status, length, captured, mac, tag, tpid, bytes from mac - 10)."""
-    queues, rows = packet_tables()
-    record = queues.packet[rows.take()]
+    queues = packet_tables()
+    record = queues.packet[PortRows(queues.packet, "ring", 0).take()]
     record.mem_base, record.ring, record.slots, record.slot_bytes = POOL.mem.ctypes.data, SLOT, SLOTS, SLOT
     record.fd = -1
     POOL.mem[: POOL.base[0]] = 0xEE
@@ -143,13 +146,27 @@ def test_a_full_batch_takes_no_more():
 
 
 def test_rows_are_lent_once_and_come_back_clean():
-    rows = RowTable(np.ones(3, [("x", "i8")]).view(np.recarray))
-    taken = [rows.take() for _ in range(3)]
+    table = make_rows(row_type("x"))[:3]
+    table.x = 7
+    one, other = PortRows(table, "one", 5), PortRows(table, "other", 6)
+    taken = [one.take(), other.take(), one.take()]
     assert sorted(taken) == [0, 1, 2]
-    assert not rows.table.x.any()
-    with pytest.raises(Refused, match="more than 3 queues"):
-        rows.take()
-    rows.table[1].x = 5
-    rows.give(1)
-    assert rows.take() == 1
-    assert rows.table[1].x == 0
+    assert not table.x.any()
+    assert table.in_port[taken].tolist() == [5, 6, 5]
+    with pytest.raises(Refused, match="other: no more than 3 queues"):
+        other.take()
+    table.x[taken[0]] = 5
+    table.rx_packets[taken] = 1, 10, 100
+    one.give(taken[0])
+    assert other.take() == taken[0]
+    assert table.x[taken[0]] == 0
+    assert (one.counters()["rx_packets"], other.counters()["rx_packets"]) == (101, 10)
+    one.give_all()
+    one.give_all()
+    assert table.taken.tolist() == [row != taken[2] for row in range(3)]
+    assert (one.counters()["rx_packets"], other.counters()["rx_packets"]) == (101, 10)
+
+
+def test_a_row_is_whole_cache_lines():
+    for kind in (TAP_ROW, PACKET_ROW, XDP_ROW, PCAP_ROW, MEMORY_ROW):
+        assert kind.itemsize % 64 == 0

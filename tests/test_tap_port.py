@@ -22,7 +22,7 @@ from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
 from pktpath.pool import HEADROOM, LARGE, NO_CHUNK, NORMAL
 from pktpath.port.live import Kind
-from pktpath.port.live_rows import claim_row, free_row
+from pktpath.port.rows import PortRows
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.tap_io import HEAD_ROOM, LONGEST, MAX_PIECES, tap_give_back, tap_receive, tap_transmit
 from pktpath.wire.link import Link
@@ -57,12 +57,13 @@ class Pipe:
         self.far.setblocking(False)
         for end in (self.far, self.near):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.rows, self.number = worker.queues.tap, claim_row(worker.queues.tap, "pipe")
-        self.row = self.rows[self.number]
-        self.row.fd, self.row.in_port = self.near.fileno(), 3
+        self.rows = PortRows(worker.queues.tap, "pipe", 3)
+        self.number = self.rows.take()
+        self.row = worker.queues.tap[self.number]
+        self.row.fd = self.near.fileno()
 
     def close(self):
-        free_row(self.rows, self.number)
+        self.rows.give_all()
         self.far.close()
         self.near.close()
 
@@ -289,9 +290,11 @@ def test_a_number_of_queues_that_no_tap_can_have(worker):
 def test_without_the_capability_the_error_names_it():
     code = """
 from pktpath.errors import Refused
-from pktpath.port.tap import TapPort, make_tap_rows
+from pktpath.port.rows import make_rows
+from pktpath.port.tap import TapPort
+from pktpath.port.tap_io import TAP_ROW
 try:
-    TapPort("pp-nocap", None, make_tap_rows())
+    TapPort("pp-nocap", None, make_rows(TAP_ROW))
 except Refused as error:
     print(error)
 """

@@ -24,7 +24,6 @@ from pktpath.port.live import LivePort
 from pktpath.port.live_memory_port import MemoryPort
 from pktpath.port.live_pcap import PcapPort
 from pktpath.port.packet import PacketPort
-from pktpath.port.rows import RowTable
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
@@ -46,7 +45,6 @@ class _Engine(LiveEngine):
         self.every_five_seconds: Callable[[], object] = lambda: None
         self._counted = 0.0
         self._said: set[tuple[int, str]] = set()
-        self.packet_rows = RowTable(self.queues.packet)
         tables.set_bands = self._set_bands
 
     def configure(self, config: Any) -> None:
@@ -116,7 +114,7 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
             return PacketPort(
                 config.interface,
                 memory,
-                engine.packet_rows,
+                queues.packet,
                 name=config.name,
                 number=number,
                 queues=config.queues or 1,

@@ -7,15 +7,15 @@ import errno as codes
 
 from pktpath.jit import kernel
 from pktpath.port import libc
-from pktpath.port.live_rows import row_type
+from pktpath.port.rows import row_type
 from pktpath.port.shared_ring import ring_keep, ring_take
 
 MEMORY_ROW = row_type(
-    ("ring", "i8"),  # address of the ring
-    ("room", "i8"),  # bytes of its records
-    ("position", "i8"),  # rx: the head once what was received is given back
-    ("returned", "i8"),  # rx: the head as far as frames were given back; Python copies it into the ring
-    ("event", "i8"),  # rx: eventfd that says that frames are there
+    "ring",  # address of the ring
+    "room",  # bytes of its records
+    "position",  # rx: the head once what was received is given back
+    "returned",  # rx: the head as far as frames were given back; Python copies it into the ring
+    "event",  # rx: eventfd that says that frames are there
 )
 
 

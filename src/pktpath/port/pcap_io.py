@@ -14,24 +14,24 @@ from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.nic.clock import monotonic
 from pktpath.pool import NO_CHUNK
-from pktpath.port.live_rows import row_type
+from pktpath.port.rows import row_type
 from pktpath.port.shared_ring import ring_keep, ring_take
 from pktpath.port.shared_words import load_word, store_word
 from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_between
 
 PCAP_ROW = row_type(
-    ("index", "i8"),  # rx: address of the first of `frame_count` entries
-    ("frame_count", "i8"),
-    ("position", "i8"),  # rx: the next one
-    ("endless", "i8"),
-    ("passes", "i8"),  # rx: times that the whole file was sent
-    ("pps", "i8"),  # rx: frames a second; 0: as fast as they are asked for
-    ("started", "i8"),  # rx: nanoseconds (monotonic) at which `paced` was 0
-    ("paced", "i8"),
-    ("ring", "i8"),  # tx: address of the ring of records; 0: discard
-    ("room", "i8"),  # tx: bytes of its records
-    ("epoch", "i8"),  # tx: what to add to the monotonic clock for the time of day
+    "index",  # rx: address of the first of `frame_count` entries
+    "frame_count",
+    "position",  # rx: the next one
+    "endless",
+    "passes",  # rx: times that the whole file was sent
+    "pps",  # rx: frames a second; 0: as fast as they are asked for
+    "started",  # rx: nanoseconds (monotonic) at which `paced` was 0
+    "paced",
+    "ring",  # tx: address of the ring of records; 0: discard
+    "room",  # tx: bytes of its records
+    "epoch",  # tx: what to add to the monotonic clock for the time of day
 )
 ENTRY = 24
 """Bytes that tell of a frame: its address; length and length on the wire, 32 bits each; nanoseconds."""

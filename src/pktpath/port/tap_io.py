@@ -12,12 +12,12 @@ from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import kernel
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_put
 from pktpath.port import libc
-from pktpath.port.live_rows import row_type
+from pktpath.port.rows import row_type
 from pktpath.port.virtio import HEADER_LENGTH, frame_to_virtio, super_frame_holds, virtio_to_frame
 from pktpath.wire.link import ETHERNET
 from pktpath.wire.parse import parse
 
-TAP_ROW = row_type(("fd", "i8"))
+TAP_ROW = row_type("fd")
 HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
 """Bytes of a frame in its first chunk: longer ones continue in a fragment."""
 LONGEST = HEAD_ROOM + CHUNK_SIZE[LARGE]

@@ -17,12 +17,10 @@ from pktpath.pool import NO_CHUNK, NORMAL, chunk_alloc, chunk_get, chunk_put
 from pktpath.port.barrier import acquire32, release32
 from pktpath.port.libc import errno, recvfrom, sendmmsg, sendto
 from pktpath.port.live import MAX_BURST, MAX_PIECES
-from pktpath.port.xdp_rows import CHUNK, CHUNK_BITS, ROW, make_xdp_queues
+from pktpath.port.xdp_rows import CHUNK, CHUNK_BITS
 from pktpath.port.xdp_words import get8, get32, get64, put8, put64
 from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_bytes, load8, load16
-
-__all__ = ["ROW", "make_xdp_queues", "xdp_give_back", "xdp_receive", "xdp_transmit"]
 
 _MSG_DONTWAIT = 0x40
 _NEED_WAKEUP = 1
