@@ -11,6 +11,7 @@ from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK
 from pktpath.port.barrier import acquire32, release32
+from pktpath.port.fresh_frame import fresh_frame
 from pktpath.port.libc import errno, recvfrom
 from pktpath.port.live import MAX_BURST
 from pktpath.port.packet_message import append_frame, offer, receive_copies, receive_some, room_for_messages, settle, take_message
@@ -157,8 +158,7 @@ def _take_slot(q, batch, at, status):
     frame.frag_count = 0
     frame.frame_len = length
     frame.wire_len = length
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, q.in_port, i)
     if status & _VLAN:
         tag = word32(mem, at + _TAG)
         frame.vlan_tci = tag & 0xFFFF

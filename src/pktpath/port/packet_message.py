@@ -9,9 +9,9 @@ import numpy as np
 from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NORMAL
+from pktpath.port.fresh_frame import fresh_frame
 from pktpath.port.libc import errno, recvmmsg
 from pktpath.port.virtio import HEADER_LENGTH, virtio_to_frame
-from pktpath.wire.link import ETHERNET
 
 _HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
 # struct mmsghdr in words of 8 bytes: name, its length, iovecs, their number, control, its length, flags; length received
@@ -28,19 +28,9 @@ _USED = np.int64(-1)
 @inlined
 def append_frame(q, batch, i):
     """Make descriptor `i`, which the port has filled, the last frame of a batch, and count it."""
-    frame = batch.frames[np.uint64(i)]
-    frame.hash = 0
-    frame.in_port = q.in_port
-    frame.link = ETHERNET
-    frame.reason = 0
-    frame.timestamp = 0
-    frame.ticks = 0
-    frame.option_len = 0
-    frame.payload_sum = -1
-    frame.origin = i
     batch.used[FRAMES] = i + 1
     q.rx_packets += 1
-    q.rx_bytes += frame.frame_len
+    q.rx_bytes += batch.frames[np.uint64(i)].frame_len
 
 
 @inlined
@@ -123,8 +113,7 @@ def take_message(q, batch, scratch, k):
     frame.frag_count = 1 if length > head else 0
     frame.frame_len = length
     frame.wire_len = length
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, q.in_port, i)
     if np.int64(scratch.messages[k, _CONTROL_LENGTH]) >= _AUX_LEAST:
         status = np.int64(scratch.controls[k, _AUX_STATUS])
         if status & _VLAN:

@@ -14,10 +14,10 @@ from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.nic.clock import monotonic
 from pktpath.pool import NO_CHUNK
+from pktpath.port.fresh_frame import fresh_frame, no_offload
 from pktpath.port.rows import row_type
 from pktpath.port.shared_ring import ring_keep, ring_take
 from pktpath.port.shared_words import load_word, store_word
-from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_between
 
 PCAP_ROW = row_type(
@@ -87,23 +87,10 @@ def _fill(frame, mem, entry, in_port, i):
     frame.frame_len = length
     frame.frag_first = 0
     frame.frag_count = 0
-    frame.gso_size = 0
-    frame.hash = 0
-    frame.in_port = in_port
-    frame.link = ETHERNET
-    frame.ip_summed = 0
-    frame.reason = 0
-    frame.timestamp = load_word(mem, entry + 16)
-    frame.option_len = 0
-    frame.payload_sum = -1
-    frame.gso_type = 0
-    frame.gso_segs = 1
-    frame.csum_start = 0
-    frame.csum_offset = 0
     frame.wire_len = lengths & 0xFFFFFFFF
-    frame.origin = i
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, in_port, i)
+    no_offload(frame)
+    frame.timestamp = load_word(mem, entry + 16)
     return length
 
 

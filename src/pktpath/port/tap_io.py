@@ -12,9 +12,9 @@ from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import kernel
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_put
 from pktpath.port import libc
+from pktpath.port.fresh_frame import fresh_frame
 from pktpath.port.rows import row_type
 from pktpath.port.virtio import HEADER_LENGTH, frame_to_virtio, super_frame_holds, virtio_to_frame
-from pktpath.wire.link import ETHERNET
 from pktpath.wire.parse import parse
 
 TAP_ROW = row_type("fd")
@@ -90,17 +90,7 @@ def tap_receive(queues, row, batch, budget, scratch):
         if not virtio_to_frame(pool.mem, at - HEADER_LENGTH, frame):
             own.rx_frame_errors += 1
             continue
-        frame.hash = 0
-        frame.in_port = own.in_port
-        frame.link = ETHERNET
-        frame.reason = 0
-        frame.timestamp = 0
-        frame.ticks = 0
-        frame.option_len = 0
-        frame.payload_sum = -1
-        frame.origin = n
-        frame.vlan_tci = 0
-        frame.vlan_proto = 0
+        fresh_frame(frame, own.in_port, n)
         if frame.gso_type:
             parse(batch, n, n + 1)
             if not super_frame_holds(frame):

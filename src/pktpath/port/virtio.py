@@ -8,7 +8,6 @@ trusted: a header that contradicts itself or its frame is refused, and the frame
 import numpy as np
 
 from pktpath.batch import (
-    CHECKSUM_NONE,
     CHECKSUM_PARTIAL,
     CHECKSUM_UNNECESSARY,
     GSO_TCP_ACCECN,
@@ -20,6 +19,7 @@ from pktpath.batch import (
     GSO_UDP_L4,
 )  # fmt: skip
 from pktpath.jit import inlined
+from pktpath.port.fresh_frame import no_offload
 from pktpath.wire import tcp, udp
 from pktpath.wire.load import word32
 from pktpath.wire.parse import CUT, FRAGMENT, MALFORMED
@@ -49,18 +49,10 @@ def virtio_to_frame(mem, at, frame):
     gso_segs (1: only `wire.parse` finds out how long the payload is; `super_frame_holds` counts them then).
     """
     first = word32(mem, at)
-    frame.gso_segs = 1
+    no_offload(frame)
     if first & 0xFFFF == 0:
-        frame.ip_summed = CHECKSUM_NONE
-        frame.csum_start = 0
-        frame.csum_offset = 0
-        frame.gso_type = 0
-        frame.gso_size = 0
         return True
     second = word32(mem, at + 4)
-    frame.ip_summed = CHECKSUM_UNNECESSARY if first & DATA_VALID else CHECKSUM_NONE
-    frame.csum_start = 0
-    frame.csum_offset = 0
     if first & NEEDS_CSUM:
         start = second >> 16
         offset = word32(mem, at + 6) >> 16
@@ -70,6 +62,8 @@ def virtio_to_frame(mem, at, frame):
         frame.ip_summed = CHECKSUM_PARTIAL
         frame.csum_start = start
         frame.csum_offset = offset
+    elif first & DATA_VALID:
+        frame.ip_summed = CHECKSUM_UNNECESSARY
     kind = first >> 8 & 0xFF
     bits = 0
     if kind == TCPV4 or kind == TCPV4 | ECN:
