@@ -3,12 +3,10 @@
 Frames of a burst are read-only and stay in the ring until `memory_give_back`.
 """
 
-import errno as codes
-
 from pktpath.jit import kernel
 from pktpath.port import libc
 from pktpath.port.rows import row_type
-from pktpath.port.shared_ring import ring_keep, ring_take
+from pktpath.port.shared_ring import note_kept, ring_keep, ring_take
 
 MEMORY_ROW = row_type(
     "ring",  # address of the ring
@@ -46,11 +44,7 @@ def memory_transmit(queues, row, batch, order, first, last, scratch):
     """Copy frames `order[first:last]` and their descriptors into the ring; return how many found room. A full one: ENOBUFS."""
     own = queues.memory[row]
     taken, size = ring_keep(own.ring, own.room, batch, order, first, last, 0)
-    own.errno = 0 if taken == last - first else codes.ENOBUFS
-    own.tx_packets += taken
-    own.tx_bytes += size
-    own.tx_refused += last - first - taken
-    return taken
+    return note_kept(own, last - first, taken, size)
 
 
 @kernel

@@ -6,8 +6,6 @@ memory. A transmit copies bytes into a ring of records, which `pcap_drain` hands
 transmits into a row, one drains it.
 """
 
-import errno as codes
-
 import numpy as np
 
 from pktpath.batch import FRAMES
@@ -16,7 +14,7 @@ from pktpath.nic.clock import monotonic
 from pktpath.pool import NO_CHUNK
 from pktpath.port.fresh_frame import fresh_frame, no_offload
 from pktpath.port.rows import row_type
-from pktpath.port.shared_ring import ring_keep, ring_take
+from pktpath.port.shared_ring import note_kept, ring_keep, ring_take
 from pktpath.port.shared_words import load_word, store_word
 from pktpath.wire.load import copy_between
 
@@ -152,11 +150,7 @@ def pcap_transmit(queues, row, batch, order, first, last, scratch):
         size = 0
         for at in range(first, last):
             size += batch.frames[np.uint64(order[np.uint64(at)])].frame_len
-    own.errno = 0 if taken == last - first else codes.ENOBUFS
-    own.tx_packets += taken
-    own.tx_bytes += size
-    own.tx_refused += last - first - taken
-    return taken
+    return note_kept(own, last - first, taken, size)
 
 
 @kernel
