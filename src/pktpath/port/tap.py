@@ -65,7 +65,7 @@ class TapPort(LivePort):
             raise BadInput(message)
         self.name, self.mtu, self.number = name, mtu, number
         self.rx: tuple[RxQueue, ...] = ()
-        self._rows = PortRows(rows, name, number)
+        self._rows = PortRows(rows, self.name, number)
         self._fds: list[int] = []
         self._tx: dict[int, int] = {}
         try:
