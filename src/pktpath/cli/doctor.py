@@ -3,32 +3,23 @@
 import math
 import os
 import shutil
-import stat
-import sys
-import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pktpath.cli import verbatim
 from pktpath.cli.common import DONE, REFUSED, print_json, say
+from pktpath.cli.doctor_explain import explain
+from pktpath.cli.doctor_print import beside, in_colour, print_lines, progress
 from pktpath.errors import BadInput, Refused
 
 if TYPE_CHECKING:
     from pktpath.doctor.case import Case
     from pktpath.doctor.diagnose import Diagnosis
-    from pktpath.doctor.report.text import Line
 
 FOUND = 1
 """Exit status: something costs performance, or worse."""
-_STYLES = {
-    "problem": "bold red", "warning": "bold yellow", "note": "bold cyan", "well": "bold green", "title": "bold",
-    "label": "dim", "source": "dim", "quiet": "dim", "command": "cyan",
-}  # fmt: skip
 _PIPED = 80
 _WIDEST = 110
 """Columns beyond which prose is hard to read."""
@@ -65,11 +56,6 @@ def _complete_process(_context: click.Context, _parameter: click.Parameter, inco
 
 def _complete_device(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return sorted(place.name for place in Path("/sys/class/net").glob("*") if place.name.startswith(incomplete))
-
-
-def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    texts = import_module("pktpath.doctor.explain")
-    return [name for name, _ in texts.topics() if name.lower().startswith(incomplete.lower())]
 
 
 @click.command(
@@ -129,7 +115,7 @@ def doctor(files: tuple[str, ...], page: str | None, *, as_json: bool, redacted:
     _check(files, page, wishes)
     from pktpath.doctor.diagnose import diagnose
 
-    with _beside(page) as file:
+    with beside(page) as file:
         case = _read([*files, *filter(None, [wishes["sos"]])]) if files or wishes["sos"] else _look(wishes)
         diagnosis = diagnose(case)
         if redacted:
@@ -153,48 +139,6 @@ def doctor(files: tuple[str, ...], page: str | None, *, as_json: bool, redacted:
 
 
 doctor.help = verbatim(doctor.help)
-
-
-@click.command(short_help="What something is, when it helps and hurts, what it depends on, how to see it.")
-@click.argument("words", nargs=-1, metavar="[TOPIC]", shell_complete=_complete_topic)
-def explain(words: tuple[str, ...]) -> None:
-    r"""Explain a topic, or any finding by its id, in half a page; list them without TOPIC.
-
-    \b
-    pktpath doctor explain
-    pktpath doctor explain tso
-    pktpath doctor explain tso-off-for-want-of-checksum
-
-    Exit status: 0 done, 1 there is no such topic.
-    """
-    texts = import_module("pktpath.doctor.explain")
-    if words:
-        _print_lines(_page_lines(texts.explain(" ".join(words)), texts.SECTIONS))
-    else:
-        _print_lines(_list_lines({"Topics": texts.topics(), "Findings": texts.findings()}))
-
-
-def _page_lines(text: str, sections: Collection[str]) -> "Iterator[Line]":
-    from pktpath.doctor.report.text import Span
-
-    for number, line in enumerate(text.splitlines()):
-        yield (Span(line, "title" if number == 0 or line in sections else ""),)
-
-
-def _list_lines(lists: dict[str, list[tuple[str, str]]]) -> "Iterator[Line]":
-    from pktpath.doctor.report.text import Span
-    from pktpath.doctor.report.words import line_of
-
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for title, rows in lists.items():
-        yield (Span(title, "title"),)
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, line in rows:
-            room = max(columns - width - 4, 20) if columns else len(line)
-            yield Span(f"  {name:<{width}}  ", "command"), Span(line_of(line, room))
-
-
-explain.help = verbatim(explain.help)
 
 
 # What is looked at
@@ -230,7 +174,7 @@ def _read(paths: list[str]) -> "Case":
     from pktpath.doctor.case import Case, Missing
     from pktpath.doctor.parse.source import read
 
-    with _progress() as tell:
+    with progress() as tell:
         try:
             return read(paths, progress=tell)
         except Refused as error:
@@ -249,7 +193,7 @@ def _look(wishes: dict[str, Any]) -> "Case":
     }  # fmt: skip
     for line in plan(**asked):
         say(line)
-    with _progress() as tell:
+    with progress() as tell:
         return look(**asked, save=save, progress=tell)
 
 
@@ -279,71 +223,8 @@ def _about(files: tuple[str, ...], wishes: dict[str, Any], case: "Case", *, reda
 def _print(diagnosis: "Diagnosis", *, everything: bool) -> None:
     from pktpath.doctor.report.text import text_of
 
-    if _in_colour():
+    if in_colour():
         width = min(shutil.get_terminal_size().columns, _WIDEST)
-        _print_lines(text_of(diagnosis, width=width, fold=True, everything=everything))
+        print_lines(text_of(diagnosis, width=width, fold=True, everything=everything))
     else:
-        _print_lines(text_of(diagnosis, width=_PIPED, everything=everything))
-
-
-def _in_colour() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-
-
-def _print_lines(lines: "Iterable[Line]") -> None:
-    if not _in_colour():
-        from pktpath.doctor.report.text import plain
-
-        click.echo(plain(lines), nl=False)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    # Rich knows the colours of the terminal, and NO_COLOR; the lines are broken already.
-    console = Console(highlight=False, soft_wrap=True)
-    for line in lines:
-        console.print(Text.assemble(*((span.text, _STYLES.get(span.style, "")) for span in line)))
-
-
-@contextmanager
-def _beside(target: str | None) -> Iterator[IO[bytes] | None]:
-    """Open a file beside the target before the long work, and rename it in the end; devices and pipes are written as they are."""
-    if target is None:
-        yield None
-        return
-    path = Path(target).resolve()
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("wb") as file:
-            yield file
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done, in one line that goes away."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
-    from pktpath.doctor.report.words import line_of
-
-    def tell(what: str) -> None:
-        width = shutil.get_terminal_size().columns
-        sys.stderr.write(f"\r\x1b[K{line_of(what, max(width - 1, 10))}")
-        sys.stderr.flush()
-
-    try:
-        yield tell
-    finally:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+        print_lines(text_of(diagnosis, width=_PIPED, everything=everything))
