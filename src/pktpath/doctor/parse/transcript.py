@@ -7,7 +7,7 @@ prompt, at a fence of a code block, or where another shape begins. Lines are rea
 import re
 from collections.abc import Iterable, Iterator
 
-from pktpath.doctor.case import Missing
+from pktpath.doctor.case import Missing, fault_of
 from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse import all_parsers
 from pktpath.doctor.parse.prompt import Command, command_of
@@ -86,7 +86,10 @@ class Transcript:
         self._order += 1
         lines = self._body(parser)
         section = Section(command, fields, lines, self._source, scope, self._when, self._order, typed, self.missing)
-        yield from parser.parse(section)
+        try:
+            yield from parser.parse(section)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            self.missing.append(Missing(f"{self._source}: {parser.name}", fault_of(error)))
         # A parser may stop early: the rest of its section is nobody's.
         for _ in lines:
             pass
