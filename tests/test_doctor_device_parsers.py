@@ -202,6 +202,18 @@ def test_counters_of_links_have_the_kernels_names():
     }  # fmt: skip
 
 
+def test_virtual_functions_count_for_themselves():
+    text = (
+        "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped missed mcast\n    10   2   3   4   5   6\n"
+        "    vf 0     link/ether 1e:49 brd ff, spoof checking on\n"
+        "    RX: bytes  packets  mcast   bcast   dropped\n    7  1  0  0  9\n"
+    )
+    found = values(text, "link")
+    assert found["eth0", "rx_bytes"] == 10
+    assert found["eth0", "rx_dropped"] == 4
+    assert found["eth0 vf 0", "rx_dropped"] == 9
+
+
 def test_rounded_counters_are_no_numbers():
     text = "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped overrun mcast   \n    1.2G   2M   3   0   0   0  \n"
     assert ("eth0", "rx_bytes") not in values(text, "link")

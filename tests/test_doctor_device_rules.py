@@ -462,7 +462,7 @@ def test_interrupts_without_moderation_need_a_rate():
     said = says(with_facts(off, *interrupts(500_000)), name, "100,000 times a second", "eth2-TxRx-0")
     assert said.remedies[0].command == "ethtool -C eth2 adaptive-rx on"
     assert findings(with_facts(off, *interrupts(5_000)), name) == []
-    assert findings(with_facts(off, *interrupts(500_000, "eth3-TxRx-0")), name) == []
+    assert findings(with_facts(off, *interrupts(500_000, "eth20-TxRx-0")), name) == []
     adaptive = text("../healthy/adaptive-moderation/ixgbevf.txt")
     assert facts_of(adaptive, Coalesce)
     assert findings(with_facts(adaptive, *interrupts(500_000, "eth0-TxRx-0")), name) == []
