@@ -4,7 +4,8 @@ Among many calls that fail with EAGAIN it is easily overlooked that poll promise
 that have something, and a loop that asks all of them fails at the rest.
 
 Speaks when every descriptor that poll, select or epoll reported delivered when it was asked, and others failed with EAGAIN
-beside them. It is a note. `ready-descriptor-was-empty` speaks of the opposite.
+beside them. It is a note. Silent where a reported descriptor had nothing:
+`ready-descriptor-was-empty` speaks of that.
 """
 
 from collections.abc import Iterator

@@ -6,6 +6,7 @@ sleeps until a lock, a condition or the end of an RCU grace period, not work.
 
 Speaks when two poll-mode threads or more use a core each, or what they get of it, or when stacks of several threads stand in a
 poll loop; the part that futex has of the system calls is added where it is the largest. It is a note.
+Silent about a process with one such thread.
 Sources: Documentation/topics/dpdk/pmd.rst of Open vSwitch, futex(2).
 """
 

@@ -4,6 +4,7 @@ UdpInCsumErrors counts datagrams of sockets, and of tunnels that end here (VXLAN
 or inner sums with offloads on (flannel#1279, calico#3145). Source: `udp_queue_rcv_one_skb`, `__udp4_lib_rcv`, net/ipv4/udp.c.
 
 Speaks when it rose between two looks; with one look it notes a total above 1 of 1,000 datagrams.
+Silent about smaller totals.
 """
 
 from collections.abc import Iterator
