@@ -1,11 +1,11 @@
 """Parsers of what a host counts: every format, and what must not break them."""
 
 import pytest
-from support.doctor import EVIDENCE, case_of, facts_of
 
 from pktpath.doctor.facts.host import Cores, Counter, CpuTime, Interrupt, Kernel, LogMessage, Setting
 from pktpath.doctor.facts.traffic import Connection, Ping, Transfer
 from pktpath.doctor.parse.transcript import Transcript
+from support.doctor import EVIDENCE, case_of, facts_of
 
 ZERO = " 00000000"
 
