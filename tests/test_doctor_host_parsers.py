@@ -177,7 +177,8 @@ def test_proc_stat() -> None:
 
 def test_mpstat_in_all_its_columns() -> None:
     head = "12:00:01 PM  CPU    %usr   %nice    %sys %iowait    %irq   %soft  %steal  %guest  %gnice   %idle\n"
-    text = f"$ mpstat -P ALL 5 1\nLinux 6.1\n\n{head}12:00:06 PM  all    1.00    0.00    2.00    0.00    0.00   40.00    0.00    1.00    0.00   56.00\n"
+    text = f"$ mpstat -P ALL 5 1\nLinux 6.1\n\n{head}"
+    text += "12:00:06 PM  all    1.00    0.00    2.00    0.00    0.00   40.00    0.00    1.00    0.00   56.00\n"
     text += "12:00:06 PM    0    0,00    0,00    1,00    0,00    0,00   99,00    0,00    0,00    0,00    0,00\n"
     every, first = facts_of(text, CpuTime)
     assert (every.cpu, every.user, every.softirq, every.idle, every.per_cent) == ("", 2.0, 40.0, 56.0, True)
@@ -309,7 +310,8 @@ COMMANDS = (
     "numactl -H", "lscpu", "uname -a", "dmesg", "iperf3 -c h", "iperf -c h", "ping h", "conntrack -S", "curl h",
 )  # fmt: skip
 HOSTILE = (
-    "", "\x00\x01\xff\ufffd", "9" * 5000, ": " * 3000, "[" * 5000, "-" * 5000, " " * 20000 + "x", "a=" * 5000, "Tcp: " + "9" * 5000,
+    "", "\x00\x01\xff\ufffd", "9" * 5000, ": " * 3000, "[" * 5000,
+    "-" * 5000, " " * 20000 + "x", "a=" * 5000, "Tcp: " + "9" * 5000,
     "Tcp:", "Tcp: -", "TcpExt: a b c", "IpInReceives " + "9" * 5000 + " 0.0", "CPU0 " * 4000, "  7: " + "9" * 5000 + " x",
     "  7: " + "1 " * 5000 + "x", "cpu0 " + "9" * 5000, "cpu" + "9" * 5000 + " 1 2 3 4 5 6 7 8",
     "NUMA node0 CPU(s): 0-99999999999", "node 0 cpus: " + "9" * 5000, "node " + "9" * 5000 + " cpus: 1",

@@ -71,7 +71,7 @@ def test_healthy_hosts_are_left_in_peace(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["sos-ovs-vxlan-node.tar.xz", "pmd-idle-vhostuser", "perf-iperf-stacks", "veth-features"])
 def test_nothing_is_said_of_hosts_without_such_trouble(name: str) -> None:
-    # The network node has 153 of 6,113,441 segments sent again, no drop in any of its counters, and devices of one queue: one look.
+    # The network node has 153 of 6,113,441 segments sent again, no drop in its counters, and devices of one queue; one look.
     assert said(evidence(name)) == set()
 
 
@@ -274,7 +274,8 @@ def test_few_or_old_events_are_nothing() -> None:
     assert said(case_of(nstat(IpReasmFails=(900, 905), IpReasmReqds=(0, 9)))) == set()
     assert said(case_of(nstat(TcpExtPruneCalled=(0, 5000), TcpInSegs=(0, 9)))) == set(), "that only packs closer"
     for old in ("TcpExtListenOverflows  9 0.0\nTcpPassiveOpens 100000 0.0", "UdpRcvbufErrors 99 0.0\nUdpInDatagrams 999999 0.0",
-                "TcpInCsumErrors 4 0.0\nTcpInSegs 999999 0.0", "TcpExtTCPMemoryPressures 4 0.0", "IpReasmFails 4000 0.0"):  # fmt: skip
+                "TcpInCsumErrors 4 0.0\nTcpInSegs 999999 0.0",
+                "TcpExtTCPMemoryPressures 4 0.0", "IpReasmFails 4000 0.0"):  # fmt: skip
         assert said(case_of(f"$ nstat -zas\n{old}\n")) == set(), old
 
 
@@ -345,7 +346,10 @@ def test_a_single_late_connection_with_syns_sent_again() -> None:
 
 def test_a_path_that_tells_its_limit_is_a_note() -> None:
     small = "$ ping -c 3 h\nPING h (10.0.0.1) 56(84) bytes of data.\n\n3 packets transmitted, 3 received, 0% packet loss\n"
-    large = "$ ping -M do -s 1472 h\nPING h (10.0.0.1) 1472(1500) bytes of data.\nping: local error: message too long, mtu=1450\n\n3 packets transmitted, 0 received, 100% packet loss\n"
+    large = (
+        "$ ping -M do -s 1472 h\nPING h (10.0.0.1) 1472(1500) bytes of data.\nping: local error: message too long, mtu=1450\n\n"
+    )
+    large += "3 packets transmitted, 0 received, 100% packet loss\n"
     assert says(case_of(small, large), "path-mtu-trouble", "mtu=1450").severity is Severity.NOTE
     lossy = small.replace("3 received", "0 received")
     assert said(case_of(lossy, large.replace("ping: local error: message too long, mtu=1450\n", ""))) == set(), (

@@ -64,5 +64,5 @@ def interrupts_on_one_cpu(case: Case) -> Iterator[Finding]:
                     moved.irq, str(other), before, f"Queue {moved.label} is served by CPU {other}; do the same for the others.",
                 ),
             ),
-            proof="" if device.twice else "grep . /proc/irq/*/smp_affinity_list; cat /proc/interrupts; sleep 10; cat /proc/interrupts",
+            proof="" if device.twice else "grep . /proc/irq/*/smp_affinity_list; and /proc/interrupts twice, 10 s apart",
         )  # fmt: skip
