@@ -89,7 +89,7 @@ def _widely(book: Notebook, host: HostLook, seconds: float) -> None:
     host.last()
     for one in looks:
         one.light()
-        book.lacks(f"system calls, call stacks and hot symbols of process {one.pid}", "only looked for closely", _closer(one.pid))
+        book.lacks(f"system calls, call stacks and hot symbols of {one.name}", "only looked for closely", _closer(one.pid))
 
 
 def _begin(book: Notebook, mover: Mover) -> ProcessLook | None:

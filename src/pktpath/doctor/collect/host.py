@@ -85,8 +85,7 @@ class HostLook:
         book.file("/proc/cmdline")
         values(book, _steering(self.devices), "/sys/class/net/*/queues/*/*ps_*", "receive and transmit steering (/sys/class/net)")
         values(book, _match("/proc/irq", "*/*affinity_list"), "/proc/irq/*/*affinity_list", "CPUs of interrupts (/proc/irq)")
-        nodes = _match("/sys/devices/system/node", "node*/cpulist")
-        values(book, nodes, "/sys/devices/system/node/node*/cpulist", "NUMA nodes")
+        book.tool(["lscpu"], "NUMA nodes")
         kernel_log(book)
 
 

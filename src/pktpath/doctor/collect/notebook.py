@@ -29,6 +29,12 @@ class Look:
         """Whether it is what a file says."""
         return self.command.startswith("/")
 
+    @property
+    def document(self) -> str:
+        """Return it as people save it: a file of the kernel as it is, anything else below its command."""
+        scope = f"ip netns exec {self.scope} " if self.scope else ""
+        return self.text if self.of_file else f"$ {scope}{self.command}\n{self.text}"
+
 
 class Notebook:
     """Takes looks down, in their order."""
@@ -80,9 +86,8 @@ class Notebook:
 
         for number, look in enumerate(self.looks, 1):
             document = Transcript(
-                look.text.splitlines(), f"live: {look.command}", command="" if look.of_file else look.command,
-                scope=look.scope, when=look.when, order=_ORDERS * number,
-            )  # fmt: skip
+                look.document.splitlines(), f"live: {look.command}", scope=look.scope, when=look.when, order=_ORDERS * number
+            )
             yield from document.facts()
             self.missing += document.missing
 

@@ -18,6 +18,8 @@ _EVENTS = (
     "stalled-cycles-backend", "branches", "branch-misses", "cache-references", "cache-misses",
 )  # fmt: skip
 _CALLS = "raw_syscalls:sys_enter"
+_SLACK = 5.0
+"""Seconds that perf may take beyond those that it watches."""
 _REPORT = 15.0
 """Seconds to read what was recorded: symbols of large programs take a while."""
 _ANNOTATED = 256 << 10
@@ -36,8 +38,8 @@ def perf(book: Notebook, pid: int, seconds: float, hot: Sequence[int]) -> None:
     counts = [["perf", "stat", "-e", events, *whom, "sleep", span] for whom in (["-p", str(pid)], *(["-t", str(t)] for t in hot))]
     with tempfile.TemporaryDirectory(prefix="pktpath-doctor-") as folder, ThreadPoolExecutor(len(counts) + 1) as pool:
         record = ["perf", "record", "-q", "-g", "-F", str(FREQUENCY), "-p", str(pid), "-o", "perf.data", "sleep", span]
-        recording = pool.submit(run, record, limit=seconds + 5.0, directory=folder)
-        counting = [pool.submit(run, words, limit=seconds + 5.0, errors_too=True) for words in counts]
+        recording = pool.submit(run, record, limit=seconds + _SLACK, directory=folder)
+        counting = [pool.submit(run, words, limit=seconds + _SLACK, errors_too=True) for words in counts]
         for words, future in zip(counts, counting, strict=True):
             _count(book, words, future.result(), what)
         recorded = recording.result()

@@ -36,6 +36,12 @@ class ProcessLook:
     """Over the last interval, the busiest first."""
     _before: dict[int, Sample] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """Return the process in words."""
+        program = self.command.split(" ", 1)[0].rsplit("/", 1)[-1]
+        return f"process {self.pid} ({program})" if program else f"process {self.pid}"
+
     @classmethod
     def at(cls, book: Notebook, pid: int) -> "ProcessLook":
         """Begin a look.
@@ -69,7 +75,7 @@ class ProcessLook:
         except OSError:
             now = {}
         if not now or not alive(self.pid):
-            self.book.lacks(f"process {self.pid}", "it ended during the look")
+            self.book.lacks(self.name, "it ended during the look")
             return
         self.threads = uses(self._before, now)
         self.book.keep(f"/proc/{self.pid}/task", table(self.pid, self.command, self._before, now), changing=True)
@@ -95,18 +101,18 @@ class ProcessLook:
         if self.switch is not None:
             self.switch.settings(self.book)
         if (tracer := proc_field(self.pid, "TracerPid")) not in ("", "0"):
-            what = f"system calls and call stacks of process {self.pid}"
+            what = f"system calls and call stacks of {self.name}"
             self.book.lacks(what, f"process {tracer} is tracing it already (strace or gdb)", "end that first")
         elif alive(self.pid):
             ptrace.system_calls(self.book, self.pid, seconds, self.threads, intrusive=intrusive)
             ptrace.call_stacks(self.book, self.pid, self.threads, intrusive=intrusive)
         if not alive(self.pid):
-            self.book.lacks(f"process {self.pid}", "it ended during the look")
+            self.book.lacks(self.name, "it ended during the look")
 
     def _namespace(self) -> None:
         if apart(self.pid, "net"):
             remedy = f"nsenter -t {self.pid} -n pktpath doctor"
-            self.book.lacks(f"devices and counters that process {self.pid} sees", "it has a network namespace of its own", remedy)
+            self.book.lacks(f"devices and counters that {self.name} sees", "it has a network namespace of its own", remedy)
 
 
 def look_at_process(

@@ -32,9 +32,8 @@ def save(looks: Sequence[Look], directory: Path) -> None:
             if names[name] > 1:
                 # Commands that differ in what a name cannot show; their first line tells.
                 name = f"{names[name]},{name}"
-            text = look.text if look.text.endswith("\n") else look.text + "\n"
-            head = "" if look.of_file else f"$ {_in(look.scope)}{look.command}\n"
-            (directory / name).write_text(head + text, errors="replace")
+            text = look.document
+            (directory / name).write_text(text if text.endswith("\n") else text + "\n", errors="replace")
     except OSError as error:
         message = f"{directory}: {error.strerror or error}"
         raise Refused(message) from None
@@ -42,7 +41,7 @@ def save(looks: Sequence[Look], directory: Path) -> None:
 
 def file_name(look: Look) -> str:
     """Return the name of the file for a look."""
-    command = plain(look.command)[0]
+    command = look.command if look.of_file else plain(look.command)[0]
     if command.startswith("ovs-appctl "):
         command = command.replace("/", ".")
     base = re.sub(r"[^\w@.:,+-]+", "_", command.strip("/ "))[:_LONGEST].strip("_.")
@@ -54,7 +53,3 @@ def file_name(look: Look) -> str:
     if look.when is None:
         return base if look.of_file else f"{base}.txt"
     return f"{base}.{look.when:.2f}".rstrip("0").rstrip(".") + "s"
-
-
-def _in(scope: str) -> str:
-    return f"ip netns exec {scope} " if scope else ""

@@ -37,6 +37,8 @@ class Sample:
     policy: str
     voluntary: int
     involuntary: int
+    delay: float
+    """Seconds so far that it was ready and another thread had the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,13 @@ class Use:
     """Per cent of a core."""
     system: float
     """Per cent of a core, in the kernel."""
+    delay: float
+    """Per cent of the time that it was ready and another thread had the CPU."""
 
     @property
     def busy(self) -> bool:
-        """Whether it takes most of a core."""
-        return self.cpu > BUSY
+        """Whether it takes most of a core, or would if it got it."""
+        return self.cpu + self.delay > BUSY
 
     @property
     def polls(self) -> bool:
@@ -81,8 +85,17 @@ def sample(pid: int) -> dict[int, Sample]:
         found[tid] = Sample(
             when, name, fields[0], int(fields[11]) / _TICK, int(fields[12]) / _TICK, int(fields[36]),
             _POLICIES.get(int(fields[38]), "?"), _switches(status, "voluntary"), _switches(status, "nonvoluntary"),
+            _delay(here),
         )  # fmt: skip
     return found
+
+
+def _delay(here: Path) -> float:
+    """Source: Documentation/scheduler/sched-stats.rst; a kernel built without it says nothing."""
+    try:
+        return int((here / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 def _switches(status: str, kind: str) -> int:
@@ -98,7 +111,8 @@ def uses(before: Mapping[int, Sample], after: Mapping[int, Sample]) -> list[Use]
             continue
         per_cent = 100.0 / (now.when - then.when)
         system = (now.system - then.system) * per_cent
-        found.append(Use(tid, now.name, (now.user - then.user) * per_cent + system, system))
+        cpu, delay = (now.user - then.user) * per_cent + system, (now.delay - then.delay) * per_cent
+        found.append(Use(tid, now.name, cpu, system, delay))
     return sorted(found, key=lambda use: -use.cpu)
 
 
@@ -108,13 +122,14 @@ def table(pid: int, command: str, before: Mapping[int, Sample], after: Mapping[i
     spans = [now.when - before[tid].when for tid, now in after.items() if tid in before]
     rows = [
         f"Process {pid} {command}",
-        f"Threads of process {pid} over {max(spans, default=0.0):.2f} s; per cent of a core, context switches since each began:",
-        f"{'TID':>8} S {'%CPU':>6} {'%SYS':>6} PSR CLS {'VOLUNTARY':>12} {'INVOLUNTARY':>12} COMMAND",
+        f"Threads of process {pid} over {max(spans, default=0.0):.2f} s, per cent of a core; %WAIT: ready, but no CPU for it;",
+        "context switches since each began:",
+        f"{'TID':>8} S {'%CPU':>6} {'%SYS':>6} {'%WAIT':>6} PSR CLS {'VOLUNTARY':>12} {'INVOLUNTARY':>12} COMMAND",
     ]
     for tid, now in after.items():
         if (use := taken.get(tid)) is not None:
             rows.append(
-                f"{tid:>8} {now.state} {use.cpu:>6.1f} {use.system:>6.1f} {now.processor:>3} {now.policy:<3} "
+                f"{tid:>8} {now.state} {use.cpu:>6.1f} {use.system:>6.1f} {use.delay:>6.1f} {now.processor:>3} {now.policy:<3} "
                 f"{now.voluntary:>12} {now.involuntary:>12} {now.name}"
             )
     return "\n".join(rows) + "\n"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 MAX_OUTPUT = 64 << 20
 """Bytes of output."""
 _PACKAGES = {
-    "ethtool": "ethtool", "ip": "iproute2", "tc": "iproute2", "pmap": "procps", "lsof": "lsof", "strace": "strace", "gdb": "gdb",
-    "eu-stack": "elfutils", "perf": "linux-perf", "ovs-vsctl": "openvswitch-switch",
+    "ethtool": "ethtool", "ip": "iproute2", "tc": "iproute2", "lscpu": "util-linux", "pmap": "procps", "lsof": "lsof",
+    "strace": "strace", "gdb": "gdb", "eu-stack": "elfutils", "perf": "linux-perf", "ovs-vsctl": "openvswitch-switch",
 }  # fmt: skip
 _GRACE = 2.0
 """Seconds that a tool has to print its summary after it was interrupted."""

@@ -42,6 +42,8 @@ class Thread(Fact):
     voluntary: int | None = None
     involuntary: int | None = None
     """Context switches so far (/proc/PID/task/TID/status)."""
+    delayed: float | None = None
+    """Per cent of the interval that it was ready to run and another thread had the CPU (schedstat)."""
 
     @property
     def key(self) -> tuple[int]:

@@ -10,7 +10,8 @@ from pktpath.doctor.parse.section import Section, parser
 _PROCESS = re.compile(r"Process (\d{1,10}) (\S.*)")
 _HEAD = re.compile(r"Threads of process (\d{1,10}) over ")
 _ROW = re.compile(
-    r"\s*(\d{1,10}) ([A-Za-z])\s+(\d{1,6}\.\d)\s+\d{1,6}\.\d\s+(\d{1,5})\s+(\S{1,3})\s+(\d{1,19})\s+(\d{1,19}) (.{0,64})$"
+    r"\s*(\d{1,10}) ([A-Za-z])"
+    r"\s+(\d{1,6}\.\d)\s+\d{1,6}\.\d\s+(\d{1,6}\.\d)\s+(\d{1,5})\s+(\S{1,3})\s+(\d{1,19})\s+(\d{1,19}) (.{0,64})$"
 )
 
 
@@ -21,8 +22,9 @@ def live_threads(section: Section) -> Iterator[Fact]:
     for line in section.lines:
         if found := _ROW.match(line.text):
             yield Thread(
-                at=section.place(line), pid=pid, tid=int(found[1]), name=found[8], state=found[2], cpu=float(found[3]),
-                recent=True, processor=int(found[4]), policy=found[5], voluntary=int(found[6]), involuntary=int(found[7]),
+                at=section.place(line), pid=pid, tid=int(found[1]), name=found[9], state=found[2], cpu=float(found[3]),
+                recent=True, delayed=float(found[4]), processor=int(found[5]), policy=found[6], voluntary=int(found[7]),
+                involuntary=int(found[8]),
             )  # fmt: skip
         elif found := _HEAD.match(line.text):
             pid = int(found[1])
