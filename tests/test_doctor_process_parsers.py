@@ -30,11 +30,18 @@ def one(facts, **wanted):
 @pytest.mark.parametrize(
     ("command", "pid"),
     [
-        ("pmap -x 25637", 25637), ("pmap -p 41246 -x", 41246), ("pstack 41320", 41320), ("strace -fp12", 12),
-        ("gdb -p 25637 -batch -ex 'thread apply all bt 12'", 25637), ("perf stat -t 25650 sleep 5", 25650), ("pmap -x", 0),
-        ("lsof -n -P -p 5", 5), ("gdb -batch -ex bt --pid=77", 77), ("pmap -x 5 | head -20", 5),
+        ("pmap -x 25637", 25637),
+        ("pmap -p 41246 -x", 41246),
+        ("pstack 41320", 41320),
+        ("strace -fp12", 12),
+        ("gdb -p 25637 -batch -ex 'thread apply all bt 12'", 25637),
+        ("perf stat -t 25650 sleep 5", 25650),
+        ("pmap -x", 0),
+        ("lsof -n -P -p 5", 5),
+        ("gdb -batch -ex bt --pid=77", 77),
+        ("pmap -x 5 | head -20", 5),
     ],
-)  # fmt: skip
+)
 def test_whom_a_tool_watched(command, pid):
     assert named(command) == pid
 
@@ -80,19 +87,57 @@ def test_lsof():
 @pytest.mark.parametrize(
     ("row", "fd", "kind", "name"),
     [
-        ("ovs-vswit 41246 root  mem-R     REG               0,40 536870912     968169 /dev/hugepages/rtemap_0",
-         "mem-R", "REG", "/dev/hugepages/rtemap_0"),
+        (
+            "ovs-vswit 41246 root  mem-R     REG               0,40 536870912     968169 /dev/hugepages/rtemap_0",
+            "mem-R",
+            "REG",
+            "/dev/hugepages/rtemap_0",
+        ),
         ("ovs-vswit 41246 root   12u  netlink                          0t0     968157 ROUTE", "12u", "netlink", "ROUTE"),
-        ("ovs-vswit 41246 root   21u  a_inode               0,13         0       9112 [eventpoll]", "21u", "a_inode", "[eventpoll]"),
-        ("ovs-vswit 41246 root   53u     unix 0xffff8017d6540d80       0t0     953887 /run/vhost-user0", "53u", "unix",
-         "/run/vhost-user0"),
-        ("ovs-vswit 25637 root  DEL       REG               0,17            749738 /memfd:seg_2-0", "DEL", "REG", "/memfd:seg_2-0"),
-        ("dhclient  812   root   5u      pack              24071       0t0      35020 type=SOCK_RAW", "5u", "pack", "type=SOCK_RAW"),
-        ("dhclient  812   root   6u      pack              24071       0t0      ALL type=SOCK_RAW", "6u", "pack", "type=SOCK_RAW"),
-        ("iperf3    913   root   4u     IPv6              90521       0t0       TCP *:5201 (LISTEN)", "4u", "IPv6", "*:5201 (LISTEN)"),
-        ("python3   29469 29529 python3   root  251w     FIFO               0,15        0t0  9636976 pipe", "251w", "FIFO", "pipe"),
+        (
+            "ovs-vswit 41246 root   21u  a_inode               0,13         0       9112 [eventpoll]",
+            "21u",
+            "a_inode",
+            "[eventpoll]",
+        ),
+        (
+            "ovs-vswit 41246 root   53u     unix 0xffff8017d6540d80       0t0     953887 /run/vhost-user0",
+            "53u",
+            "unix",
+            "/run/vhost-user0",
+        ),
+        (
+            "ovs-vswit 25637 root  DEL       REG               0,17            749738 /memfd:seg_2-0",
+            "DEL",
+            "REG",
+            "/memfd:seg_2-0",
+        ),
+        (
+            "dhclient  812   root   5u      pack              24071       0t0      35020 type=SOCK_RAW",
+            "5u",
+            "pack",
+            "type=SOCK_RAW",
+        ),
+        (
+            "dhclient  812   root   6u      pack              24071       0t0      ALL type=SOCK_RAW",
+            "6u",
+            "pack",
+            "type=SOCK_RAW",
+        ),
+        (
+            "iperf3    913   root   4u     IPv6              90521       0t0       TCP *:5201 (LISTEN)",
+            "4u",
+            "IPv6",
+            "*:5201 (LISTEN)",
+        ),
+        (
+            "python3   29469 29529 python3   root  251w     FIFO               0,15        0t0  9636976 pipe",
+            "251w",
+            "FIFO",
+            "pipe",
+        ),
     ],
-)  # fmt: skip
+)
 def test_rows_of_lsof_without_their_heading(row, fd, kind, name):
     file = one(facts_of(f"$ lsof\n{row}\n", OpenFile))
     assert (file.fd, file.kind, file.name) == (fd, kind, name)
@@ -164,7 +209,9 @@ def test_strace_lines():
     assert (trace.pid, trace.followed, trace.summary, trace.seconds) == (25637, False, False, 2.0)
     lines = (PMD / "strace-main.txt").read_text()
     calls = {call.name: call for call in facts if isinstance(call, Syscall)}
-    assert trace.calls == sum(call.calls for call in calls.values()) == lines.count(" = ") + 1, "the last call was cut off by the end of the trace"
+    assert trace.calls == sum(call.calls for call in calls.values()) == lines.count(" = ") + 1, (
+        "the last call was cut off by the end of the trace"
+    )
     assert (calls["accept"].calls, calls["accept"].errors, calls["accept"].errnos) == (15, 15, (("EAGAIN", 15),))
     assert calls["recvmsg"].bytes == 1524
     ready = one([fact for fact in facts if isinstance(fact, ReadyDescriptor)])
@@ -277,7 +324,8 @@ def test_pstack_and_eu_stack():
     assert looks[3].frames[0] == "get_device"
     text = (
         "PID 29469 - process\nTID 29469:\n#0  0x00007ffa6ad1c9ec __select - /usr/lib/libc.so.6\n"
-        "#1  0x00007ffa6a6db523 - 1 select_select_impl+0x12\nTID 29470:\n#0  0x00007ffa6af5aab0 std::a<b>::c(int)\n#1  0x0 <signal handler called>\n"
+        "#1  0x00007ffa6a6db523 - 1 select_select_impl+0x12\nTID 29470:\n#0  0x00007ffa6af5aab0 std::a<b>::c(int)\n"
+        "#1  0x0 <signal handler called>\n"
     )
     first, second = facts_of(text, Stack)
     assert (first.pid, first.tid, first.frames[0]) == (29469, 29469, "__select")
@@ -328,11 +376,18 @@ def test_perf_stat_in_intervals_by_thread_and_separated():
 @pytest.mark.parametrize(
     ("text", "clock", "value"),
     [
-        ("1,396", False, 1396), ("1.396", False, 1396), ("5000.89", True, 5000.89), ("5.000,89", True, 5000.89), ("75", False, 75),
-        ("157\u202f433\u202f064", False, 157433064), ("164.864807", True, 164.864807), ("3,867", True, 3.867), ("1'396", False, 1396),
+        ("1,396", False, 1396),
+        ("1.396", False, 1396),
+        ("5000.89", True, 5000.89),
+        ("5.000,89", True, 5000.89),
+        ("75", False, 75),
+        ("157\u202f433\u202f064", False, 157433064),
+        ("164.864807", True, 164.864807),
+        ("3,867", True, 3.867),
+        ("1'396", False, 1396),
         ("9,670,958,313", False, 9670958313),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_every_language(text, clock, value):
     assert number(text, clock=clock) == value
 
@@ -460,11 +515,23 @@ def test_nothing_that_is_broken_stops_a_parser(path):
             at = chance.randrange(len(broken))
             line = broken[at]
             cut = chance.randrange(len(line) + 1)
-            broken[at] = chance.choice((
-                line[:cut], line[cut:], line[:cut] + "\0\x1b[31m\ufffd" + line[cut:], line.replace(" ", "\t"),
-                "".join("9" * 400 if letter.isdigit() else letter for letter in line[:60]), line.replace(".", ","), line * 3,
-                broken[chance.randrange(len(broken))], "(" * 300, " = -1 E", "\u0661\u0662 " + line, "[pid " + line, "<... " + line,
-            ))  # fmt: skip
+            broken[at] = chance.choice(
+                (
+                    line[:cut],
+                    line[cut:],
+                    line[:cut] + "\0\x1b[31m\ufffd" + line[cut:],
+                    line.replace(" ", "\t"),
+                    "".join("9" * 400 if letter.isdigit() else letter for letter in line[:60]),
+                    line.replace(".", ","),
+                    line * 3,
+                    broken[chance.randrange(len(broken))],
+                    "(" * 300,
+                    " = -1 E",
+                    "\u0661\u0662 " + line,
+                    "[pid " + line,
+                    "<... " + line,
+                )
+            )
         for fact in Transcript(broken, "broken").facts():
             assert fact.at.line >= 1
             assert isinstance(fact.key, tuple)

@@ -8,7 +8,7 @@ from pktpath.doctor.finding import Confidence, Severity
 from pktpath.doctor.rules import all_rules
 from pktpath.doctor.rules._profile import stage
 from pktpath.doctor.rules._threads import process_name, threads
-from support.doctor import case_of, evidence, findings, says
+from support.doctor import EVIDENCE, case_of, evidence, findings, says
 
 RULES = {
     "backend-stalls-of-polling": (Severity.NOTE, Confidence.LIKELY, ("65.7 %", "timer", "empty ring", "132 cycles")),
@@ -30,8 +30,12 @@ RULES = {
     "strace-watched-one-thread": (Severity.NOTE, Confidence.CERTAIN, ("only thread 17429", "17431")),
     "thread-in-uninterruptible-sleep": (Severity.WARNING, Confidence.LIKELY, ("ppdhp-wait", "in 2 looks")),
     "thread-left-stopped": (Severity.PROBLEM, Confidence.CERTAIN, ("6 of the threads of dpdk-testpmd",)),
-    "what-the-process-moves-packets-with": (Severity.NOTE, Confidence.CERTAIN, ("2 RDMA devices", "1 TAP", "4 vhost-user", "2.0 GiB")),
-}  # fmt: skip
+    "what-the-process-moves-packets-with": (
+        Severity.NOTE,
+        Confidence.CERTAIN,
+        ("2 RDMA devices", "1 TAP", "4 vhost-user", "2.0 GiB"),
+    ),
+}
 """What each rule says of its own transcript."""
 
 
@@ -88,8 +92,16 @@ def test_an_idle_switch_with_a_pmd_thread():
     says(case, "idle-poll-cycles", "pmd-c01/id:8", "__vdso_clock_gettime", "81.3 %.*rdtscp")
     says(case, "what-the-process-moves-packets-with", "2 vhost-user sockets", "2 TAPs")
     says(case, "hardware-counters-missing", "no hardware counters", "cycles")
-    for rule in ("several-poll-threads-busy", "spins-on-eagain", "replaced-libraries", "process-without-huge-pages", "process-idle",
-                 "strace-watched-one-thread", "backend-stalls-of-polling", "ready-descriptor-was-empty"):  # fmt: skip
+    for rule in (
+        "several-poll-threads-busy",
+        "spins-on-eagain",
+        "replaced-libraries",
+        "process-without-huge-pages",
+        "process-idle",
+        "strace-watched-one-thread",
+        "backend-stalls-of-polling",
+        "ready-descriptor-was-empty",
+    ):
         assert not findings(case, rule), rule
 
 
@@ -110,8 +122,6 @@ def test_futex_is_named_where_it_is_most_of_what_strace_shows():
 
 
 def evidence_text(name):
-    from support.doctor import EVIDENCE
-
     return (EVIDENCE / "cases" / name).read_text()
 
 
@@ -159,12 +169,18 @@ STRACE_C = (
     [
         (3, "100.00    0.290899           2       900       900 recvfrom\n", "few"),
         (3, "100.00    0.290899           2    136401     60000 recvfrom\n", "more than half of them delivered"),
-        (3, " 90.00    0.290899           2    136401    136401 recvfrom\n 10.00    0.290899           2     13640           epoll_wait\n",
-         "each poll is followed by ten"),
+        (
+            3,
+            (
+                " 90.00    0.290899           2    136401    136401 recvfrom\n"
+                " 10.00    0.290899           2     13640           epoll_wait\n"
+            ),
+            "each poll is followed by ten",
+        ),
         (300, "100.00    0.290899           2    136401    136401 recvfrom\n", "slow"),
         (3, "100.00    0.290899           2    136401    136401 futex\n", "not a question of a descriptor"),
     ],
-)  # fmt: skip
+)
 def test_loops_that_do_not_spin(seconds, rows, why):
     assert not findings(case_of(STRACE_C.format(seconds) + rows), "spins-on-eagain"), why
 
@@ -186,7 +202,10 @@ def test_a_spinning_thread_is_not_called_normal():
     [
         ("100.00    0.290899           2       900           recvfrom\n", "few"),
         (
-            " 40.00    0.290899           2     41918           sendto\n 60.00    0.290899           2    241918           ioctl\n",
+            (
+                " 40.00    0.290899           2     41918           sendto\n"
+                " 60.00    0.290899           2    241918           ioctl\n"
+            ),
             "not most",
         ),
         ("100.00    0.290899           2     41918           recvmmsg\n", "many packets in each"),
@@ -227,10 +246,17 @@ PMAP = "$ pmap -x 5\n5:   /usr/bin/demo\nAddress           Kbytes     RSS   Dirt
 @pytest.mark.parametrize(
     "name",
     [
-        "memfd:seg_2-0 (deleted)", "/dev/hugepages/rtemap_0 (deleted)", "/SYSV00000000 (deleted)", "/dev/shm/pulse-1 (deleted)",
-        "/tmp/orcexec.8 (deleted)", "/memfd:jit (deleted)", "/usr/lib/libc.so.6", "/dev/zero (deleted)", "/usr/share/x.dat (deleted)",
+        "memfd:seg_2-0 (deleted)",
+        "/dev/hugepages/rtemap_0 (deleted)",
+        "/SYSV00000000 (deleted)",
+        "/dev/shm/pulse-1 (deleted)",
+        "/tmp/orcexec.8 (deleted)",
+        "/memfd:jit (deleted)",
+        "/usr/lib/libc.so.6",
+        "/dev/zero (deleted)",
+        "/usr/share/x.dat (deleted)",
     ],
-)  # fmt: skip
+)
 def test_files_that_are_deleted_on_purpose(name):
     mode = "rw-s-" if name.endswith(".dat (deleted)") else "r-xs-"
     assert not findings(case_of(f"{PMAP}0000ffff99f50000      64      64       0 {mode} {name}\n"), "replaced-libraries")
@@ -245,7 +271,10 @@ def test_other_programs_with_old_libraries_are_one_note():
 
 
 def test_huge_pages_beside_small_ones_are_enough():
-    rows = "0000ffff99f50000   65536      64       0 rw-s- memfd:nohuge (deleted)\n0000ffffa9f50000   65536      64       0 rw-s- {}\n"
+    rows = (
+        "0000ffff99f50000   65536      64       0 rw-s- memfd:nohuge (deleted)\n"
+        "0000ffffa9f50000   65536      64       0 rw-s- {}\n"
+    )
     assert findings(case_of(PMAP + rows.format("[ anon ]")), "process-without-huge-pages")
     assert not findings(case_of(PMAP + rows.format("/dev/hugepages/rtemap_0")), "process-without-huge-pages")
 
@@ -257,10 +286,13 @@ def perf_stat(clock, seconds, target="process id '5'", more=""):
 @pytest.mark.parametrize(
     ("text", "idle"),
     [
-        (perf_stat("164.86", "60.0"), True), (perf_stat("5164.86", "60.0"), False), (perf_stat("1.86", "0.5"), False),
-        (perf_stat("1.86", "60.0", "'sleep 60'"), False), (perf_stat("1.86", "60.0", "thread id '7'"), True),
+        (perf_stat("164.86", "60.0"), True),
+        (perf_stat("5164.86", "60.0"), False),
+        (perf_stat("1.86", "0.5"), False),
+        (perf_stat("1.86", "60.0", "'sleep 60'"), False),
+        (perf_stat("1.86", "60.0", "thread id '7'"), True),
     ],
-)  # fmt: skip
+)
 def test_who_is_idle(text, idle):
     assert bool(findings(case_of(text), "process-idle")) == idle
 
@@ -280,12 +312,18 @@ REPORT = "$ perf report\n# Overhead  Command       Shared Object  Symbol\n"
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ("    50.00%  pmd-c01/id:8  ovs-vswitchd  [.] dp_netdev_process_rxq_port\n    20.00%  pmd-c01/id:8  [vdso]  [.] __vdso_clock_gettime\n"
-         "    20.00%  pmd-c01/id:8  ovs-vswitchd  [.] miniflow_extract\n", "it has packets"),
+        (
+            (
+                "    50.00%  pmd-c01/id:8  ovs-vswitchd  [.] dp_netdev_process_rxq_port\n"
+                "    20.00%  pmd-c01/id:8  [vdso]  [.] __vdso_clock_gettime\n"
+                "    20.00%  pmd-c01/id:8  ovs-vswitchd  [.] miniflow_extract\n"
+            ),
+            "it has packets",
+        ),
         ("    90.00%  postgres      [vdso]         [.] __vdso_clock_gettime\n", "reads the clock without polling"),
         ("    90.00%  pmd-c01/id:8  ovs-vswitchd  [.] 0x00000000000ad2ef\n", "nothing is known of it"),
     ],
-)  # fmt: skip
+)
 def test_profiles_that_do_not_show_an_empty_loop(rows, why):
     assert not findings(case_of(REPORT + rows), "idle-poll-cycles"), why
 
