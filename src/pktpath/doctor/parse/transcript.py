@@ -50,10 +50,12 @@ class Transcript:
         if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
         while (line := self._next()) is not None:
-            if command := command_of(line.text):
-                if (found := self._known(command.text)) is not None:
-                    yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
-            elif (shaped := self._shape(line.text)) is not None:
+            command = command_of(line.text)
+            found = self._known(command.text) if command else None
+            if command and found is not None:
+                yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
+            # Headings of tables begin with # too, as in perf report.
+            elif (command is None or command.bare) and (shaped := self._shape(line.text)) is not None:
                 self._ahead = line
                 yield from self._section(*shaped, "", self._scope)
 

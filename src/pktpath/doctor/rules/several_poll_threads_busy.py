@@ -38,7 +38,7 @@ def several_poll_threads_busy(case: Case) -> Iterator[Finding]:
         own = [one for one in busy if one.pid == pid]
         if len(own) > 1:
             rest = [one for one in told.values() if one.pid == pid and not one.polls and one.cpu >= 50]
-            others = f", and {', '.join(map(str, rest[:3]))} besides" if rest else "; no other thread is"
+            others = f", and {', '.join(map(str, rest[:3]))} besides" if rest else "; no other thread is busy"
             yield _finding(
                 f"{len(own)} poll-mode threads poll, each on the core that it was given "
                 f"({', '.join(map(str, own[:4]))}){others}.",
