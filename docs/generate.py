@@ -1,8 +1,14 @@
-"""Write docs/reasons.md from the enum that kernels, counters and `--why` use; a test says it is current."""
+"""Write docs/reasons.md from the enum that kernels, counters and `--why` use, docs/doctor-findings.md from the doctor's rules.
+
+A test says that they are current.
+"""
 
 from itertools import pairwise
 from pathlib import Path
 
+from pktpath.doctor.explain import topic_named, topics
+from pktpath.doctor.finding import Rule
+from pktpath.doctor.rules import all_rules
 from pktpath.offload.reason import Reason
 
 GROUPS = {
@@ -40,6 +46,13 @@ HEAD = """# Reasons
 Why a frame was not merged, or why a merged frame ended. The same word stands in `pktpath coalesce --why`,
 in the counters of `--json`, and, in capitals, in `pktpath.Reason`.
 """
+FINDINGS = """# Findings of the doctor
+
+<!-- Written by docs/generate.py from the docstrings in pktpath/doctor/rules: change those, then run it. -->
+
+What [`pktpath doctor`](doctor.md) can say. `pktpath doctor explain ID` tells when each finding speaks and when it stays silent,
+with its thresholds and where they come from; `pktpath doctor explain TOPIC` explains the thing itself.
+"""
 
 
 def reasons() -> str:
@@ -55,5 +68,29 @@ def reasons() -> str:
     return "\n".join(lines)
 
 
+def findings() -> str:
+    """Return the page of the doctor's findings, by topic."""
+    found: dict[str, list[Rule]] = {}
+    for rule in all_rules():
+        topic = topic_named(rule.topic)
+        found.setdefault(topic.name if topic else rule.topic, []).append(rule)
+    lines = [FINDINGS]
+    for name, line in topics():
+        if rules := found.get(name):
+            lines.append(
+                f"## {name}\n\n{line[0].upper()}{line[1:]}.\n\n| finding | what it says | looks at |\n| --- | --- | --- |"
+            )
+            lines.extend(f"| `{rule.id}` | {cell(rule.text.partition(chr(10))[0])} | `{cell(rule.ask)}` |" for rule in rules)
+            lines.append("")
+    lines.append(f"Topics: {', '.join(f'`{name}`' for name, _ in topics())}.")
+    return "\n".join(lines) + "\n"
+
+
+def cell(text: str) -> str:
+    """Return a text as it stands in a cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 if __name__ == "__main__":
     Path(__file__).with_name("reasons.md").write_text(reasons())
+    Path(__file__).with_name("doctor-findings.md").write_text(findings())

@@ -5,7 +5,6 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.doctor import EVIDENCE, facts_of
 
 from pktpath.doctor.facts.device import (
     Channels,
@@ -21,6 +20,7 @@ from pktpath.doctor.facts.device import (
 )
 from pktpath.doctor.facts.host import Counter
 from pktpath.doctor.parse.transcript import Transcript
+from support.doctor import EVIDENCE, facts_of
 
 
 def values(text, group):
@@ -33,12 +33,17 @@ def test_every_line_of_a_table_of_this_kernel():
     assert len(found) == text.count(": o") - text.split("$ ethtool -k")[0].count(": o") == 63
     assert {fact.dev for fact in found.values()} == {"e1"}
     assert (found["tx-tcp-segmentation"].active, found["tx-tcp-segmentation"].requested) == (False, True)
-    assert found["large-receive-offload"].fixed and found["tx-tcp-segmentation"].group == "tcp-segmentation-offload"
-    assert found["generic-receive-offload"].requested is None and not found["generic-receive-offload"].fixed
+    assert found["large-receive-offload"].fixed
+    assert found["tx-tcp-segmentation"].group == "tcp-segmentation-offload"
+    assert found["generic-receive-offload"].requested is None
+    assert not found["generic-receive-offload"].fixed
 
 
 def test_a_table_in_one_line_of_a_document():
-    text = "ethtool –k eth0 |\nFeatures for eth0: rx-checksumming: on tx-checksum-ip-generic: off [fixed] rx-lro: off [requested on] 状态 |"
+    text = (
+        "ethtool \N{EN DASH}k eth0 |\n"
+        "Features for eth0: rx-checksumming: on tx-checksum-ip-generic: off [fixed] rx-lro: off [requested on] 状态 |"
+    )
     assert [(f.dev, f.name, f.active, f.fixed, f.requested) for f in facts_of(text)] == [
         ("eth0", "rx-checksumming", True, False, None),
         ("eth0", "tx-checksum-ip-generic", False, True, None),
@@ -48,7 +53,8 @@ def test_a_table_in_one_line_of_a_document():
 
 def test_names_with_spaces_of_old_ethtool():
     text = (
-        "Offload parameters for eth0:\nCannot get device flags: Operation not supported\nrx-checksumming: on\nscatter-gather: on\n"
+        "Offload parameters for eth0:\nCannot get device flags: Operation not supported\nrx-checksumming: on\nscatter-gather: "
+        "on\n"
         "tcp segmentation offload: on\nudp fragmentation offload: off\ngeneric segmentation offload: off\n"
     )
     assert [(f.name, f.active) for f in facts_of(text)] == [
@@ -90,9 +96,12 @@ def test_what_a_driver_cannot_do_gives_nothing():
 
 def test_coalescing_of_both_formats():
     mlx = {c.name: c.value for c in facts_of((EVIDENCE / "cases/coalescing_off_at_high_rate/mlx.txt").read_text(), Coalesce)}
-    assert mlx["adaptive-rx"] == "off" and mlx["rx-usecs"] == "0" and mlx["pkt-rate-low"] == "400000"
+    assert mlx["adaptive-rx"] == "off"
+    assert mlx["rx-usecs"] == "0"
+    assert mlx["pkt-rate-low"] == "400000"
     tap = facts_of((EVIDENCE / "healthy/netns-tunnels/ethtool.txt").read_text(), Coalesce)
-    assert {c.value for c in tap if c.name in {"rx-usecs", "cqe-mode-rx"}} == {"n/a"} and {c.dev for c in tap} == {"t0"}
+    assert {c.value for c in tap if c.name in {"rx-usecs", "cqe-mode-rx"}} == {"n/a"}
+    assert {c.dev for c in tap} == {"t0"}
 
 
 def test_pause():
@@ -106,7 +115,8 @@ def test_indirection_tables():
     (zero,) = facts_of((EVIDENCE / "cases/indirection_table_skips_queues/all-zero.txt").read_text(), Indirection)
     assert (zero.dev, zero.rings, set(zero.table), len(zero.table), zero.function) == ("enp2s0f0", 4, {0}, 32, "toeplitz")
     (even,) = facts_of((EVIDENCE / "cases/indirection_table_skips_queues/even.txt").read_text(), Indirection)
-    assert even.rings == 14 and set(even.table) == set(range(14))
+    assert even.rings == 14
+    assert set(even.table) == set(range(14))
     # Without a table there is nothing to say, and after a gap nothing that could be trusted.
     assert facts_of((EVIDENCE / "healthy/virtio-guest/ethtool.txt").read_text(), Indirection) == []
     gap = "RX flow hash indirection table for e1 with 4 RX ring(s):\n    0:  0 1 2 3\n...\n   16:  3 3 3 3\n"
@@ -131,8 +141,10 @@ NIC statistics:
 
 def test_counters_below_a_queue_carry_its_number():
     found = values(VMXNET3, "nic")
-    assert found["ens192", "Tx Queue# 0 TSO pkts tx"] == 69 and found["ens192", "Tx Queue# 1 TSO pkts tx"] == 7
-    assert found["ens192", "Rx Queue# 0 pkts rx OOB"] == 12 and found["ens192", "tx timeout count"] == 0
+    assert found["ens192", "Tx Queue# 0 TSO pkts tx"] == 69
+    assert found["ens192", "Tx Queue# 1 TSO pkts tx"] == 7
+    assert found["ens192", "Rx Queue# 0 pkts rx OOB"] == 12
+    assert found["ens192", "tx timeout count"] == 0
     assert found["ens192", "Rx Queue# 0 drv dropped rx total err"] == 2
 
 
@@ -153,20 +165,34 @@ def test_driver():
 
 def test_links_with_details():
     links = {link.dev: link for link in facts_of((EVIDENCE / "healthy/netns-tunnels/ip.txt").read_text(), Link)}
-    assert links["e1"].kind == "veth" and links["e1"].lower == "if2" and links["e1"].words["numrxqueues"] == "2"
-    assert links["vx0"].kind == "vxlan" and links["vx0"].mtu == 1450 and links["vx0"].words["dev"] == "e1"
-    assert links["vx0"].words["srcport"] == "0 0" and links["vx0"].words["dstport"] == "4789" and "udpcsum" in links["vx0"].words
-    assert links["t0"].kind == "tun" and links["t0"].master == "br0" and "bridge_slave" in links["t0"].words
-    assert links["br0"].kind == "bridge" and links["br0"].words["mcast_snooping"] == "1"
-    assert links["lo"].kind == "" and {"LOOPBACK", "UP"} <= links["lo"].flags and links["lo"].state == "UNKNOWN"
+    assert links["e1"].kind == "veth"
+    assert links["e1"].lower == "if2"
+    assert links["e1"].words["numrxqueues"] == "2"
+    assert links["vx0"].kind == "vxlan"
+    assert links["vx0"].mtu == 1450
+    assert links["vx0"].words["dev"] == "e1"
+    assert links["vx0"].words["srcport"] == "0 0"
+    assert links["vx0"].words["dstport"] == "4789"
+    assert "udpcsum" in links["vx0"].words
+    assert links["t0"].kind == "tun"
+    assert links["t0"].master == "br0"
+    assert "bridge_slave" in links["t0"].words
+    assert links["br0"].kind == "bridge"
+    assert links["br0"].words["mcast_snooping"] == "1"
+    assert links["lo"].kind == ""
+    assert {"LOOPBACK", "UP"} <= links["lo"].flags
+    assert links["lo"].state == "UNKNOWN"
     assert links["lo"].words["gso_max_size"] == "65536"
 
 
 def test_counters_of_links_have_the_kernels_names():
     text = (EVIDENCE / "cases/vxlan_zero_outer_checksum_defeats_gro/ip-link.5s").read_text()
     found = values(text, "link")
-    assert found["vx0", "rx_bytes"] == 623952748 and found["vx0", "rx_packets"] == 436958
-    assert found["vx0", "rx_missed_errors"] == 0 and found["vx0", "multicast"] == 0 and found["vx0", "tx_carrier_errors"] == 0
+    assert found["vx0", "rx_bytes"] == 623952748
+    assert found["vx0", "rx_packets"] == 436958
+    assert found["vx0", "rx_missed_errors"] == 0
+    assert found["vx0", "multicast"] == 0
+    assert found["vx0", "tx_carrier_errors"] == 0
     both = values((EVIDENCE / "healthy/netns-tunnels/ip.txt").read_text(), "link")
     assert {"rx_crc_errors", "rx_over_errors", "rx_missed_errors", "tx_aborted_errors", "carrier_changes"} <= {n for _, n in both}
     old = "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped overrun mcast   \n    10   2   3   4   5   6  \n"
@@ -178,17 +204,24 @@ def test_counters_of_links_have_the_kernels_names():
 
 def test_rounded_counters_are_no_numbers():
     text = "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped overrun mcast   \n    1.2G   2M   3   0   0   0  \n"
-    assert ("eth0", "rx_bytes") not in values(text, "link") and values(text, "link")["eth0", "rx_errors"] == 3
+    assert ("eth0", "rx_bytes") not in values(text, "link")
+    assert values(text, "link")["eth0", "rx_errors"] == 3
 
 
 def test_a_device_in_one_line():
-    text = "$ ip -o -d link\n3: vx0: <UP> mtu 1450 qdisc noqueue state UNKNOWN \\    link/ether 1e:49 brd ff \\    vxlan id 42 dev e1 noudpcsum\n"
+    text = (
+        "$ ip -o -d link\n3: vx0: <UP> mtu 1450 qdisc noqueue state UNKNOWN \\    link/ether 1e:49 brd ff "
+        "\\    vxlan id 42 dev e1 noudpcsum\n"
+    )
     (link,) = facts_of(text, Link)
     assert (link.kind, link.words["id"], link.words["dev"], "noudpcsum" in link.words) == ("vxlan", "42", "e1", True)
 
 
 def test_addresses():
-    text = "$ ip -s addr\n2: e1@if2: <UP> mtu 1500 state UP\n    link/ether 1e:49 brd ff\n    inet 10.9.0.1/24 scope global e1\n    inet 10.9.0.3/24 x\n"
+    text = (
+        "$ ip -s addr\n2: e1@if2: <UP> mtu 1500 state UP\n    link/ether 1e:49 brd ff\n"
+        "    inet 10.9.0.1/24 scope global e1\n    inet 10.9.0.3/24 x\n"
+    )
     assert facts_of(text, Link)[0].words["inet"] == "10.9.0.1/24 10.9.0.3/24"
 
 
@@ -205,14 +238,19 @@ eth0: flags=4163<UP,BROADCAST,RUNNING,MULTICAST>  mtu 1500
 
 def test_both_layouts_of_ifconfig():
     new, old = values(NEW_IFCONFIG, "link"), values((EVIDENCE / "cases/nic_drops_frames/e1000e-healthy.txt").read_text(), "link")
-    assert new["eth0", "rx_packets"] == 9525661556 and new["eth0", "rx_bytes"] == 10963926751740
-    assert new["eth0", "tx_carrier_and_other_errors"] == 5 and new["eth0", "collisions"] == 6 and new["eth0", "rx_errors"] == 1
-    assert old["eth0", "rx_packets"] == 3811442658 and old["eth0", "rx_bytes"] == 3492834266631
+    assert new["eth0", "rx_packets"] == 9525661556
+    assert new["eth0", "rx_bytes"] == 10963926751740
+    assert new["eth0", "tx_carrier_and_other_errors"] == 5
+    assert new["eth0", "collisions"] == 6
+    assert new["eth0", "rx_errors"] == 1
+    assert old["eth0", "rx_packets"] == 3811442658
+    assert old["eth0", "rx_bytes"] == 3492834266631
     assert old["eth0", "rx_dropped_and_missed"] == 7183
     # They are sums there: never to be compared with what ip says.
     assert not {name for _, name in (*new, *old)} & {"rx_dropped", "rx_frame_errors", "tx_carrier_errors"}
     (link,) = facts_of(NEW_IFCONFIG, Link)
-    assert link.mtu == 1500 and "RUNNING" in link.flags
+    assert link.mtu == 1500
+    assert "RUNNING" in link.flags
 
 
 def test_queueing_disciplines():
@@ -221,8 +259,10 @@ def test_queueing_disciplines():
         ("e1", "htb", "1:", "root"), ("e1", "pfifo", "10:", "1:1"),
     ]  # fmt: skip
     found = values(text, "qdisc")
-    assert found["e1 pfifo 10: 1:1", "dropped"] == 584047 and found["e1 pfifo 10: 1:1", "sent_packets"] == 6931
-    assert found["e1 htb 1: root", "overlimits"] == 6928 and found["e1 htb 1: root", "backlog"] == 0
+    assert found["e1 pfifo 10: 1:1", "dropped"] == 584047
+    assert found["e1 pfifo 10: 1:1", "sent_packets"] == 6931
+    assert found["e1 htb 1: root", "overlimits"] == 6928
+    assert found["e1 htb 1: root", "backlog"] == 0
     mq = facts_of("$ tc -s qdisc\nqdisc mq 0: dev t0 root \n Sent 1 bytes 1 pkt (dropped 0, overlimits 0 requeues 0) \n", Qdisc)
     assert mq[0].owner == "t0 mq 0: root"
     held = values("qdisc fq 8001: dev e1 root\n backlog 121Kb 84p requeues 9\n", "qdisc")
@@ -231,9 +271,10 @@ def test_queueing_disciplines():
 
 HOSTILE = [
     "Features for", "Ring parameters for e:", "NIC statistics:", "RX flow hash indirection table for e with 4 RX ring(s):",
-    "2: e: <UP> mtu 1500", "qdisc fq 0: dev e root", "eth0: flags=1<UP>  mtu 1", "$ ethtool -S e", "$ ip -s link", "Actual changes:",
-    "    0:  0 1 99999999999999999999", "     rx: 99999999999999999999999999", "RX:\t\t" + "9" * 30, "    RX: bytes packets",
-    "    " + "9" * 5000, "     x: " + "9" * 5000, " Sent 1 bytes 1 pkt (dropped 1", "tx-x: on [requested", "\x00\xff\ufffd", "RX: 接收",
+    "2: e: <UP> mtu 1500", "qdisc fq 0: dev e root", "eth0: flags=1<UP>  mtu 1", "$ ethtool -S e", "$ ip -s link",
+    "Actual changes:", "    0:  0 1 99999999999999999999", "     rx: 99999999999999999999999999", "RX:\t\t" + "9" * 30, "    RX: bytes packets",
+    "    " + "9" * 5000, "     x: " + "9" * 5000, " Sent 1 bytes 1 pkt (dropped 1", "tx-x: on [requested", "\x00\xff\ufffd",
+    "RX: 接收",
 ]  # fmt: skip
 
 

@@ -113,8 +113,8 @@ def test_every_descriptor_says_what_the_capture_says(worker, tmp_path):
     assert worker.frames() == frames[200:]
     assert port.finished
     assert receive(worker, port) == 0
-    assert port.counters["rx_packets"] == 300
-    assert port.counters["rx_bytes"] == 300 * 64
+    assert port.statistics()["rx_packets"] == 300
+    assert port.statistics()["rx_bytes"] == 300 * 64
     port.close()
     port.close()
     assert not port.alive()
@@ -205,8 +205,8 @@ def test_what_is_sent_is_in_the_file_when_it_is_closed(worker, tmp_path, suffix)
     assert [data for data, _, _ in told] == [*frames, *frames[:3]]
     assert [stamp for _, stamp, _ in told[:50]] == [START] * 50
     assert all(before - 10**8 < stamp < time.time_ns() + 10**8 for _, stamp, _ in told[50:100])
-    assert port.counters["tx_packets"] == 103
-    assert port.counters["tx_bytes"] == sum(map(len, frames)) + sum(map(len, frames[:3]))
+    assert port.statistics()["tx_packets"] == 103
+    assert port.statistics()["tx_bytes"] == sum(map(len, frames)) + sum(map(len, frames[:3]))
 
 
 def test_the_first_ring_of_a_memory_is_a_ring(tmp_path):
@@ -244,7 +244,7 @@ def test_a_buffer_gives_back_what_it_took_in_order(tmp_path_factory, rounds):
             waiting = 0
     port.close()
     assert [data for data, _, _ in read_back(target)] == expected
-    assert port.counters["tx_packets"] == len(expected)
+    assert port.statistics()["tx_packets"] == len(expected)
 
 
 def test_a_writer_and_its_reader_run_at_once(worker, tmp_path):
@@ -274,8 +274,8 @@ def test_without_a_file_frames_are_counted_and_forgotten(worker, tmp_path):
     port = port_of(worker)
     batch = in_memory_of(worker, some_frames(50))
     assert send(worker, port.tx(3)[1], batch, 10, 50) == 40
-    assert port.counters["tx_packets"] == 40
-    assert port.counters["tx_bytes"] == 40 * 64
+    assert port.statistics()["tx_packets"] == 40
+    assert port.statistics()["tx_bytes"] == 40 * 64
     assert port.drain() == 0
     assert Feature.TSO in port.able
     assert Feature.HW_CSUM in port.default
@@ -326,7 +326,7 @@ def test_a_truncated_capture_is_kept_up_to_its_end_and_said(worker, tmp_path):
     whole.write_bytes(whole.read_bytes()[:-5])
     port = port_of(worker, rx_file=str(whole))
     assert port.frames == 2
-    assert "truncated" in port.warnings[0]
+    assert "truncated" in port.warnings()[0]
     port.close()
 
 

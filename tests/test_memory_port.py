@@ -138,8 +138,8 @@ def test_what_is_sent_is_received_with_its_descriptor(worker):
     assert port.receive() == []
     transmit(worker, first[1])
     assert len(port.receive()) == 5
-    assert port.counters["tx_packets"] == 10
-    assert port.counters["rx_bytes"] == sum(range(60, 65))
+    assert port.statistics()["tx_packets"] == 10
+    assert port.statistics()["rx_bytes"] == sum(range(60, 65))
     port.close()
 
 
@@ -166,7 +166,7 @@ def test_a_full_ring_takes_no_more_and_says_so(worker):
     order = np.zeros(10, np.int64)
     assert memory_transmit(worker.queues, row, worker.batch, order, 0, 10, worker.scratch) == 4
     assert worker.queues.memory.errno[row] == FULL
-    assert port.counters["tx_refused"] == 6
+    assert port.statistics()["tx_refused"] == 6
     assert port.receive() == [b"x" * 800] * 4
     assert memory_transmit(worker.queues, row, worker.batch, order, 0, 1, worker.scratch) == 1
     assert worker.queues.memory.errno[row] == 0

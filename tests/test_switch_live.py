@@ -421,7 +421,7 @@ type = "{sink}"
         assert sent + dropped == accepted
         numbers = []
         if sink == "pcap":
-            told = run("tshark", "-r", str(out), "-T", "fields", "-e", "data.data")
+            told = run("tshark", "-r", str(out), "-T", "fields", "-e", "udp.payload")
             numbers = [int(line[:16], 16) for line in told.split()]
         else:
             while True:

@@ -22,7 +22,7 @@ from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
 from pktpath.pool import HEADROOM, LARGE, NO_CHUNK, NORMAL
 from pktpath.port.live import Kind
-from pktpath.port.live_rows import claim_row, free_row
+from pktpath.port.rows import PortRows
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.tap_io import HEAD_ROOM, LONGEST, MAX_PIECES, tap_give_back, tap_receive, tap_transmit
 from pktpath.wire.link import Link
@@ -57,12 +57,13 @@ class Pipe:
         self.far.setblocking(False)
         for end in (self.far, self.near):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        self.rows, self.number = worker.queues.tap, claim_row(worker.queues.tap, "pipe")
-        self.row = self.rows[self.number]
-        self.row.fd, self.row.in_port = self.near.fileno(), 3
+        self.rows = PortRows(worker.queues.tap, "pipe", 3)
+        self.number = self.rows.take()
+        self.row = worker.queues.tap[self.number]
+        self.row.fd = self.near.fileno()
 
     def close(self):
-        free_row(self.rows, self.number)
+        self.rows.give_all()
         self.far.close()
         self.near.close()
 
@@ -289,9 +290,11 @@ def test_a_number_of_queues_that_no_tap_can_have(worker):
 def test_without_the_capability_the_error_names_it():
     code = """
 from pktpath.errors import Refused
-from pktpath.port.tap import TapPort, make_tap_rows
+from pktpath.port.rows import make_rows
+from pktpath.port.tap import TapPort
+from pktpath.port.tap_io import TAP_ROW
 try:
-    TapPort("pp-nocap", None, make_tap_rows())
+    TapPort("pp-nocap", None, make_rows(TAP_ROW))
 except Refused as error:
     print(error)
 """
@@ -356,8 +359,8 @@ def test_bytes_pass_both_ways(worker, network):
         assert transmit(worker, row) == 3
         host.settimeout(5)
         assert [host.recv(1 << 16) for _ in range(3)] == frames
-    assert port.counters["tx_packets"] == 3
-    assert port.counters["tx_bytes"] == port.counters["rx_bytes"]
+    assert port.statistics()["tx_packets"] == 3
+    assert port.statistics()["tx_bytes"] == port.statistics()["rx_bytes"]
     assert port.alive()
     port.close()
     port.close()
@@ -401,9 +404,10 @@ def test_a_transfer_passes_through_two_taps(worker, network, whole):
         assert (joined.seen[0] > 1514) == whole
         assert (joined.seen[1] > 0) == whole
         for port in ports:
-            assert port.counters["rx_frame_errors"] == port.counters["tx_errors"] == port.counters["rx_no_memory"] == 0
-        assert ports[0].counters["rx_bytes"] > len(data)
-        assert ports[1].counters["tx_bytes"] == ports[0].counters["rx_bytes"]
+            counted = port.statistics()
+            assert counted["rx_frame_errors"] == counted["tx_errors"] == counted["rx_no_memory"] == 0
+        assert ports[0].statistics()["rx_bytes"] > len(data)
+        assert ports[1].statistics()["tx_bytes"] == ports[0].statistics()["rx_bytes"]
         for port in ports:
             port.close()
 
@@ -449,7 +453,7 @@ def test_an_interface_that_is_down_or_deleted_is_said_not_suffered(worker, netwo
     assert receive(worker, row) == -errno.EBADFD
     assert transmit(worker, out) == 0
     assert worker.queues.tap.errno[out] == errno.EBADFD
-    assert port.counters["tx_refused"] == 2
+    assert port.statistics()["tx_refused"] == 2
     assert not port.alive()
     port.close()
 

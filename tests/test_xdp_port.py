@@ -23,7 +23,6 @@ from pktpath.lab.bench.generator import frame as generated
 from pktpath.pool import HEADROOM, NORMAL
 from pktpath.port.bpf_syscall import instruction, load_xdp
 from pktpath.port.live import Kind
-from pktpath.port.xdp_io import ROW, make_xdp_queues
 from support.naive_checksum import add, judge
 from support.xdp_lab import Lab, packets, run, space, veths
 
@@ -122,11 +121,11 @@ def test_frames_come_and_go_byte_for_byte(devices, lab, mode):
         assert lab.transmit(f1) == 200
         assert lab.taken() == frames
         assert read(receiver, 200) == frames
-        counters, sent = f0.counters(), f1.counters()
+        counters, sent = f0.statistics(), f1.statistics()
     size = sum(map(len, frames))
     assert (counters["rx_packets"], counters["rx_bytes"], counters["rx_over_errors"]) == (200, size, 0)
     assert (sent["tx_packets"], sent["tx_bytes"], sent["tx_zero_copy"], sent["tx_copied"]) == (200, size, 200, 0)
-    assert f1.counters() == sent
+    assert f1.statistics() == sent
     assert sent["kicks"] >= 1
 
 
@@ -163,8 +162,8 @@ def test_many_times_the_rings_go_through(devices, lab, mode):
             assert lab.transmit(f1) == len(frames)
             assert lab.taken() == frames
             assert read(receiver, len(frames)) == frames
-        total = f0.counters()["rx_packets"]
-    assert total == f1.counters()["tx_packets"] > 4096
+        total = f0.statistics()["rx_packets"]
+    assert total == f1.statistics()["tx_packets"] > 4096
 
 
 def test_a_budget_and_the_room_of_a_batch_are_kept(devices, lab):
@@ -203,7 +202,7 @@ def test_a_frame_leaves_whole_however_it_lies(devices, frames):
         assert lab.transmit(port) == len(frames)
         assert read(receiver, len(frames)) == expected
         assert lab.taken() == expected
-        counters = port.counters()
+        counters = port.statistics()
         assert (counters["tx_copied"], counters["tx_zero_copy"]) == (copied, len(frames) - copied)
     assert lab.all_free()
     lab.memory.close()
@@ -229,7 +228,7 @@ def test_what_cannot_be_a_frame_is_counted_and_dropped(devices, lab):
         assert lab.errno(port) == errno.EMSGSIZE
         assert read(receiver, 2) == [frames[0], frames[3]]
         lab.taken()
-        counters = port.counters()
+        counters = port.statistics()
         assert (counters["tx_packets"], counters["tx_errors"]) == (2, 2)
 
 
@@ -285,7 +284,7 @@ def test_a_frame_in_more_pieces_than_there_is_room_for_is_counted(lab):
         batch.used[FRAGS] = len(batch.frag_addr) - 6
         batch.frag_chunk[:] = -1
         assert gather(lab, port, 2, seconds=0.5) == 1
-        assert port.counters()["rx_dropped"] == 2
+        assert port.statistics()["rx_dropped"] == 2
         batch.used[FRAGS] = len(batch.frag_addr)
         assert lab.taken() == frames[:1]
 
@@ -345,14 +344,14 @@ def test_a_worker_without_a_queue_sends_by_a_packet_socket(devices):
             assert lab.transmit(port, worker=1) == len(turn)
             assert read(receiver, len(turn)) == turn
             lab.taken(1)
-        assert port.counters()["tx_packets"] == 300
+        assert port.statistics()["tx_packets"] == 300
         # One that is too long is dropped and counted, and those behind it are sent.
         for frame in some(1, least=1600, most=1600) + frames[:2]:
             lab.put([frame], worker=1)
         assert lab.transmit(port, worker=1) == 3
         assert read(receiver, 2) == frames[:2]
         lab.taken(1)
-        assert port.counters()["tx_errors"] == 1
+        assert port.statistics()["tx_errors"] == 1
     assert lab.all_free()
 
 
@@ -406,7 +405,7 @@ def test_unfinished_checksums_are_noticed(devices, lab, version, protocol):
             assert gather(lab, port, 1) == 1
             sampled += looked_at
             unfinished += looked_at and judge(frame)[0] == "partial"
-            assert (port.counters()["rx_sampled"], port.counters()["rx_unfinished"]) == (sampled, unfinished)
+            assert (port.statistics()["rx_sampled"], port.statistics()["rx_unfinished"]) == (sampled, unfinished)
         assert unfinished == 1
         (line,) = set(port.warnings()) - set(before)
         assert f"1 of {sampled} sampled frames" in line
@@ -490,8 +489,8 @@ def test_what_the_kernel_drops_is_counted(devices, lab):
         got = gather(lab, port, 200, seconds=0.3)
         lab.taken()
         assert 0 < got < 200
-        assert got + port.counters()["rx_over_errors"] == 200
-    assert port.counters()["rx_over_errors"] == 200 - got
+        assert got + port.statistics()["rx_over_errors"] == 200
+    assert port.statistics()["rx_over_errors"] == 200 - got
 
 
 def test_after_detach_the_host_has_its_frames_again(devices, lab):
@@ -576,7 +575,7 @@ def test_refusals_are_one_line_and_leave_nothing(devices, lab):
     with pytest.raises(Refused, match="needs 128 free chunks of 2 KiB, its worker has 100"):
         small.port("f0")
     assert small.all_free()
-    with lab_of_taken_rows() as full, pytest.raises(Refused, match="no more than 64 AF_XDP queues"):
+    with lab_of_taken_rows() as full, pytest.raises(Refused, match="f0: no more than 64 queues"):
         full.port("f0")
     run("ip", "tuntap", "add", "t0", "mode", "tun")
     try:
@@ -607,8 +606,3 @@ def test_the_verifier_has_the_last_word():
     with pytest.raises(Refused, match=r"^loading an XDP program failed: Permission denied: R0 !read_ok$|R0") as caught:
         load_xdp(instruction(0x95))
     assert "\n" not in str(caught.value)
-
-
-def test_a_row_is_whole_cache_lines():
-    assert ROW.itemsize % 64 == 0
-    assert not make_xdp_queues().taken.any()

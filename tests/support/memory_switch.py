@@ -111,9 +111,9 @@ class LiveSwitch:
         for number, count in counts.items():
             assert count[Count.RX] == count[Count.MERGED] + count[Count.SEEN], number
             assert count[Count.HANDED] + count[Count.CUT] == count[Count.TX] + count[Count.TX_DROPPED] + count[Count.UNSENDABLE]
-            assert count[Count.RX] == self.ports[number].counters["rx_packets"]
-            assert count[Count.TX] == self.ports[number].counters["tx_packets"]
-            assert count[Count.TX_BYTES] == self.ports[number].counters["tx_bytes"]
+            assert count[Count.RX] == self.ports[number].statistics()["rx_packets"]
+            assert count[Count.TX] == self.ports[number].statistics()["tx_packets"]
+            assert count[Count.TX_BYTES] == self.ports[number].statistics()["tx_bytes"]
         total = {what: sum(count[what] for count in counts.values()) for what in Count}
         assert total[Count.SEEN] + total[Count.COPIED] == total[Count.HANDED] + sum(total[drop] for drop in DROPS)
         hits = self.tally(Tally.EMC_HITS) + self.tally(Tally.MEGAFLOW_HITS)

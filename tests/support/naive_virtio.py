@@ -15,7 +15,9 @@ from pktpath.batch import (
     GSO_UDP_L4,
 )  # fmt: skip
 
-KINDS = {1: GSO_TCPV4, 4: GSO_TCPV6, 5: GSO_UDP_L4, 0x81: GSO_TCPV4 | GSO_TCP_ECN, 0x84: GSO_TCPV6 | GSO_TCP_ECN}
+KINDS = {
+    1: GSO_TCPV4, 3: GSO_UDP, 4: GSO_TCPV6, 5: GSO_UDP_L4, 0x81: GSO_TCPV4 | GSO_TCP_ECN, 0x84: GSO_TCPV6 | GSO_TCP_ECN,
+}  # fmt: skip
 
 
 def read(header: bytes, head_len: int, frame_len: int) -> dict[str, int] | None:
@@ -25,12 +27,12 @@ def read(header: bytes, head_len: int, frame_len: int) -> dict[str, int] | None:
     partial = flags & 1
     if partial:
         said |= {"ip_summed": CHECKSUM_PARTIAL, "csum_start": start, "csum_offset": offset}
-        if not set(range(start + offset, start + offset + 2)) <= set(range(head_len)):
+        if not set(range(start + offset, start + offset + 2)) <= set(range(14, head_len)) or start < 14:
             return None
     elif flags & 2:
         said["ip_summed"] = CHECKSUM_UNNECESSARY
     if kind:
-        if kind not in KINDS or size in (0, 0xFFFF) or hdr_len > frame_len or not partial:
+        if kind not in KINDS or size in (0, 0xFFFF) or hdr_len > frame_len:
             return None
         said |= {"gso_type": KINDS[kind], "gso_size": size}
     return said

@@ -23,7 +23,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.memory = LiveMemory(window=1 << 26, chunks=1 << 26)
-        self.queues, self.rows = packet_tables()
+        self.queues = packet_tables()
         self.pool = self.memory.pool(header=0, normal=NORMAL_CHUNKS, large=LARGE_CHUNKS)
         self.batch = make_batch(self.pool, MAX_BURST)
         self.scratch = make_scratch()
@@ -31,7 +31,7 @@ class Bench:
         self.ports: list[PacketPort] = []
 
     def port(self, interface: str, **options: object) -> PacketPort:
-        port = PacketPort(interface, self.memory, self.rows, **options)
+        port = PacketPort(interface, self.memory, self.queues.packet, **options)
         self.ports.append(port)
         return port
 

@@ -16,17 +16,16 @@ from pktpath.port.libc import poll
 from pktpath.port.live import MAX_BURST, Queues, make_scratch
 from pktpath.port.live_memory import LiveMemory
 from pktpath.port.packet import PacketPort
-from pktpath.port.packet_io import make_packet_queues, packet_give_back, packet_receive, packet_transmit
-from pktpath.port.rows import RowTable
+from pktpath.port.packet_io import PACKET_ROW, packet_give_back, packet_receive, packet_transmit
+from pktpath.port.rows import make_rows
 from pktpath.wire.parse import parse
 
 NOTHING = np.zeros(1, np.int64)
 
 
-def packet_tables() -> tuple[Queues, RowTable]:
-    """Return tables of which only packet's is real, and who has which row."""
-    packet = make_packet_queues()
-    return Queues(NOTHING, packet, NOTHING, NOTHING, NOTHING), RowTable(packet)
+def packet_tables() -> Queues:
+    """Return tables of which only packet's is real."""
+    return Queues(NOTHING, make_rows(PACKET_ROW), NOTHING, NOTHING, NOTHING)
 
 
 @kernel
@@ -63,9 +62,9 @@ def shuttle_until(queues, ways, batch, order, budget, scratch, state, pollfds):
 
 def main(left: str, right: str, mode: str, queues_each: int = 1) -> None:
     memory = LiveMemory(window=1 << 28, chunks=1 << 28)
-    queues, rows = packet_tables()
-    a = PacketPort(left, memory, rows, mode=mode, number=1, queues=queues_each)
-    b = PacketPort(right, memory, rows, mode=mode, number=2, queues=queues_each)
+    queues = packet_tables()
+    a = PacketPort(left, memory, queues.packet, mode=mode, number=1, queues=queues_each)
+    b = PacketPort(right, memory, queues.packet, mode=mode, number=2, queues=queues_each)
     pairs = [(x.row, b.tx(0)[1]) for x in a.rx] + [(x.row, a.tx(0)[1]) for x in b.rx]
     pollfds = np.array([x.fd | 1 << 32 for x in (*a.rx, *b.rx)], np.int64)
     pool = memory.pool(header=0, normal=1024, large=512)

@@ -15,8 +15,10 @@ from pktpath.batch import FRAGS, FRAMES, frame_bytes, make_batch, release
 from pktpath.pool import NO_CHUNK, NORMAL, chunk_alloc
 from pktpath.port.live import Queues, make_scratch
 from pktpath.port.live_memory import LiveMemory
+from pktpath.port.rows import make_rows
 from pktpath.port.xdp import XdpPort
-from pktpath.port.xdp_io import make_xdp_queues, xdp_give_back, xdp_receive, xdp_transmit
+from pktpath.port.xdp_io import xdp_give_back, xdp_receive, xdp_transmit
+from pktpath.port.xdp_rows import XDP_ROW
 
 _libc = ctypes.CDLL(None, use_errno=True)
 ORDER = np.arange(256, dtype=np.int32)
@@ -74,7 +76,7 @@ class Lab:
         self.memory = LiveMemory(window=1 << 24, chunks=1 << 26)
         self.pools = [self.memory.pool(header=256, normal=normal, large=4) for _ in range(workers)]
         none = np.zeros(1, np.int64)
-        self.queues = Queues(none, none, make_xdp_queues(), none, none)
+        self.queues = Queues(none, none, make_rows(XDP_ROW), none, none)
         self.scratch = make_scratch()
         self.batches = [make_batch(pool) for pool in self.pools]
         self.full = [pool.free_count.tolist() for pool in self.pools]

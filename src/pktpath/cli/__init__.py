@@ -29,7 +29,7 @@ COMMANDS = {
     "dump": ("pktpath.cli.dump:dump", "The traffic of a running switch, live, as pcapng."),
     "doctor": (
         "pktpath.cli.doctor:doctor",
-        "What a host, a process or a transcript is doing, and what to switch.",
+        "What a host, process or transcript is doing, and what to switch.",
     ),
     "bench": ("pktpath.cli.bench:bench", "The engine and its peers side by side."),
 }

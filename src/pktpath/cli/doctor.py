@@ -73,7 +73,7 @@ def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomp
 
 @click.command(
     cls=_Doctor,
-    short_help="What a host, a process or a transcript is doing, and what to switch.",
+    short_help="What a host, process or transcript is doing, and what to switch.",
     epilog="pktpath doctor explain [TOPIC] tells what TSO, a PMD thread or any finding is, in half a page.",
 )
 @click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=_complete_file)
@@ -210,34 +210,30 @@ def _check(files: tuple[str, ...], page: str | None, wishes: dict[str, Any]) -> 
 
 
 def _read(paths: list[str]) -> "Case":
+    from pktpath.doctor.case import Case, Missing
     from pktpath.doctor.parse.source import read
 
     with _progress() as tell:
         try:
             return read(paths, progress=tell)
         except Refused as error:
-            return _nothing(", ".join(paths), str(error))
-
-
-def _nothing(what: str, why: str) -> "Case":
-    """Return a case of what could not be looked at."""
-    from pktpath.doctor.case import Case, Missing
-
-    return Case([], [Missing(what, why)])
+            # That there is nothing in them is told as a report, too.
+            names = ", ".join(paths)
+            return Case([], [Missing(names, str(error).removeprefix(f"nothing to look at in {names}: "))])
 
 
 def _look(wishes: dict[str, Any]) -> "Case":
-    collect = import_module("pktpath.doctor.collect")
+    from pktpath.doctor.collect import look, plan
+
     save = Path(wishes["save"]) if wishes["save"] else None
     asked = {
         "pid": wishes["pid"], "process": wishes["process"], "devices": wishes["devices"],
         "seconds": wishes["seconds"] or 2.0, "intrusive": wishes["intrusive"],
     }  # fmt: skip
-    for line in collect.plan(**asked):
+    for line in plan(**asked):
         say(line)
     with _progress() as tell:
-        case: Case = collect.look(**asked, save=save, progress=tell)
-        return case
+        return look(**asked, save=save, progress=tell)
 
 
 def _redacted(diagnosis: "Diagnosis") -> "Diagnosis":
@@ -306,7 +302,7 @@ def _beside(target: str | None) -> Iterator[IO[bytes] | None]:
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Show on a terminal what is being done, in one line that goes away."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda _: None
         return
     from pktpath.doctor.report.words import line_of

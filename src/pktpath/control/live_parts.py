@@ -25,7 +25,6 @@ from pktpath.port.live import LivePort
 from pktpath.port.live_memory_port import MemoryPort
 from pktpath.port.live_pcap import PcapPort
 from pktpath.port.packet import PacketPort
-from pktpath.port.rows import RowTable
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
@@ -47,7 +46,6 @@ class _Engine(LiveEngine):
         self.every_five_seconds: Callable[[], object] = lambda: None
         self._counted = 0.0
         self._said: set[tuple[int, str]] = set()
-        self.packet_rows = RowTable(self.queues.packet)
         self.addresses = PortAddresses()
         tables.set_bands = self._set_bands
 
@@ -66,8 +64,7 @@ class _Engine(LiveEngine):
     def _say_warnings(self) -> None:
         """Log what ports have to say of the traffic that they see, each line once."""
         for port in self.ports.values():
-            found = getattr(port.port, "warnings", ())
-            for line in found() if callable(found) else found:
+            for line in port.port.warnings():
                 if (port.number, line) not in self._said:
                     self._said.add((port.number, line))
                     _log.warning("port %s: %s", port.port.name, line)
@@ -125,7 +122,7 @@ def _open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
             return PacketPort(
                 config.interface,
                 memory,
-                engine.packet_rows,
+                queues.packet,
                 name=config.name,
                 number=number,
                 queues=config.queues or 1,

@@ -184,7 +184,7 @@ class LiveEngine:
                 kind, row = port.port.tx(thread.worker.number)
                 thread.worker.tx[port.number] = (int(kind), row)
             places = []
-            homes = getattr(port.port, "homes", None)
+            homes = port.port.homes
             for nth, queue in enumerate(queues):
                 # The frames of some queues lie in the pool of one worker (AF_XDP): they have no choice.
                 thread = self._threads[homes[nth]] if homes else min(self._threads, key=self._load)
@@ -222,7 +222,7 @@ class LiveEngine:
             port = self.ports[number].port
             for at, kind, row in places:
                 load = self.usage(at, kind, row) or 0.0
-                if getattr(port, "homes", None):
+                if port.homes:
                     loads[at] += load
                 else:
                     queue = next(queue for queue in port.rx if (int(queue.kind), queue.row) == (kind, row))

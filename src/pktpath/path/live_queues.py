@@ -5,23 +5,20 @@ import numpy as np
 from pktpath.jit import opened, stage
 from pktpath.path.live_types import FIT, batch_at
 from pktpath.port.live import Kind, Queues
-from pktpath.port.live_memory_port import make_memory_rows
-from pktpath.port.live_pcap import make_pcap_rows
-from pktpath.port.memory_io import memory_give_back, memory_receive, memory_transmit
-from pktpath.port.packet_io import make_packet_queues, packet_give_back, packet_receive, packet_transmit
-from pktpath.port.pcap_io import pcap_give_back, pcap_receive, pcap_transmit
-from pktpath.port.tap import make_tap_rows
-from pktpath.port.tap_io import tap_give_back, tap_receive, tap_transmit
-from pktpath.port.xdp_io import make_xdp_queues, xdp_give_back, xdp_receive, xdp_transmit
+from pktpath.port.memory_io import MEMORY_ROW, memory_give_back, memory_receive, memory_transmit
+from pktpath.port.packet_io import PACKET_ROW, packet_give_back, packet_receive, packet_transmit
+from pktpath.port.pcap_io import PCAP_ROW, pcap_give_back, pcap_receive, pcap_transmit
+from pktpath.port.rows import make_rows
+from pktpath.port.tap_io import TAP_ROW, tap_give_back, tap_receive, tap_transmit
+from pktpath.port.xdp_io import xdp_give_back, xdp_receive, xdp_transmit
+from pktpath.port.xdp_rows import XDP_ROW
 
 TAP, PACKET, XDP, PCAP, MEMORY = (int(kind) for kind in Kind)
 
 
 def make_queues() -> Queues:
     """Return the empty tables of a process."""
-    return Queues(
-        make_tap_rows(), make_packet_queues(), make_xdp_queues(), make_pcap_rows(), make_memory_rows()
-    )  # fmt: skip
+    return Queues(*(make_rows(kind) for kind in (TAP_ROW, PACKET_ROW, XDP_ROW, PCAP_ROW, MEMORY_ROW)))
 
 
 @stage

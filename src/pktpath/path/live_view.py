@@ -1,8 +1,8 @@
 """What workers and ports count, as views."""
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _DROPS = {
 def port_view(port: EnginePort, counts: Sequence[NDArray[np.int64]]) -> PortView:
     """Return what is known of a port; `counts` are those of all workers."""
     total = np.sum([table[port.number] for table in counts], axis=0)
-    own = _told(port.port)
+    own = port.port.statistics()
     drops = {name: int(total[count]) for count, name in _DROPS.items()}
     counters = {
         "rx_packets": int(total[Count.RX]),
@@ -53,13 +53,6 @@ def port_view(port: EnginePort, counts: Sequence[NDArray[np.int64]]) -> PortView
     }
     options = dict(port.port.options)
     return PortView(port.number, port.port.name, port.port.kind, port.bridge, port.openflow, options, counters)
-
-
-def _told(port: Any) -> Mapping[str, int]:
-    """Return what a port itself counts."""
-    counters = getattr(port, "statistics", None) or port.counters
-    found: Mapping[str, int] = counters() if callable(counters) else counters
-    return found
 
 
 def worker_view(engine: "LiveEngine", thread: LiveThread) -> WorkerView:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pktpath.batch import FRAMES, copy_descriptor
 from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK
+from pktpath.port.fresh_frame import no_offload
 from pktpath.wire.load import copy_between
 
 POSITION, CODE, NEED, PROBLEM, CLAIM, ODD, NEXT = 0, 1, 2, 3, 4, 5, 6
@@ -51,13 +52,8 @@ def new_frame(batch, i, address, captured, original):
     frame.hash = 0
     frame.vlan_tci = 0
     frame.vlan_proto = 0
-    frame.ip_summed = 0
     frame.payload_sum = -1
-    frame.gso_type = 0
-    frame.gso_size = 0
-    frame.gso_segs = 1
-    frame.csum_start = 0
-    frame.csum_offset = 0
+    no_offload(frame)
     frame.reason = 0
     frame.origin = i
 

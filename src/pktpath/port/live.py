@@ -112,7 +112,7 @@ class RxQueue(NamedTuple):
 
 
 class LivePort(Protocol):
-    """One port: opened with what a configuration says, closed exactly once."""
+    """One port: opened with what a configuration says, closed exactly once. Every kind inherits from it."""
 
     name: str
     kind: str
@@ -125,6 +125,8 @@ class LivePort(Protocol):
     rx: tuple[RxQueue, ...]
     options: dict[str, str]
     """What `dpctl/show` shows beside its type."""
+    homes: tuple[int, ...] = ()
+    """The worker of each receive queue, where their frames lie in its pool; without, any worker may poll any queue."""
 
     def tx(self, worker: int) -> tuple[Kind, int]:
         """Kind and row of the transmit queue that this worker uses; each worker has its own, opened at the first call."""
@@ -133,6 +135,14 @@ class LivePort(Protocol):
     def set_features(self, active: Feature) -> None:
         """Tell the kernel what is on now, where it must know."""
         ...
+
+    def statistics(self) -> dict[str, int]:
+        """Return what all its queues counted: `rx_packets`, `rx_bytes`, `tx_errors`… by name."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Return one line for each thing that is not as one may expect."""
+        return []
 
     def alive(self) -> bool:
         """Whether the interface behind it is still there (False after it was deleted)."""

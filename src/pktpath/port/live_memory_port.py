@@ -15,10 +15,10 @@ from pktpath.batch import DESCRIPTOR, FIELDS, FRAMES, frame_bytes, make_batch
 from pktpath.errors import BadInput
 from pktpath.features import Feature
 from pktpath.pool import NO_CHUNK, make_pool
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import RECEIVES, SUPER_FRAMES
-from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
-from pktpath.port.memory_io import MEMORY_ROW, memory_take
+from pktpath.port.memory_io import memory_take
+from pktpath.port.rows import PortRows
 from pktpath.port.shared_ring import HEAD, RECORDS, TAIL, ring_keep
 from pktpath.wire.link import Link
 
@@ -39,12 +39,7 @@ class Taken(NamedTuple):
     """Its descriptor: gso_size, ip_summed, vlan_tci… by name."""
 
 
-def make_memory_rows() -> Any:
-    """Return the table of all queues of this kind."""
-    return make_rows(MEMORY_ROW)
-
-
-class MemoryPort:
+class MemoryPort(LivePort):
     """Frames from `send` to the switch, frames from the switch to `receive`."""
 
     kind = "memory"
@@ -66,7 +61,7 @@ class MemoryPort:
         Args:
             name: what the configuration calls it.
             memory: where the rings lie.
-            rows: the table of `make_memory_rows`.
+            rows: the table of all queues of this kind, of rows `MEMORY_ROW`.
             number: the port's number in the datapath: `in_port` of its frames.
             able: what can be switched.
             default: what is on at the start, all but GRO_UDP_FWD without.
@@ -88,7 +83,8 @@ class MemoryPort:
         """What `set_features` was told last."""
         self.options: dict[str, str] = {}
         self.rx: tuple[RxQueue, ...] = ()
-        self._memory, self._rows, self._room = memory, rows, -(-room // 8) * 8
+        self._memory, self._table, self._room = memory, rows, -(-room // 8) * 8
+        self._rows = PortRows(rows, name, number)
         self._ranges: list[tuple[int, int]] = []
         self._tx: dict[int, int] = {}
         self._open = True
@@ -98,18 +94,16 @@ class MemoryPort:
         self._out, self._in = make_batch(pool, 1, 1), make_batch(pool, _TAKE, 1)
         try:
             row = self._claim()
-            self._rows.event[row] = self._event
-            self._rows.in_port[row] = number
+            self._table.event[row] = self._event
             self.rx = (RxQueue(Kind.MEMORY, row, 0, self._event),)
             self._stage = self._take(self._room)
         except BaseException:
             self.close()
             raise
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
-        return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
+        return self._rows.counters()
 
     def send(self, frame: bytes, **fields: int) -> bool:
         """Let a frame arrive at the port; False when the ring has no room for it.
@@ -143,8 +137,8 @@ class MemoryPort:
         mem = self._memory.mem
         mem[self._stage : self._stage + length] = np.frombuffer(frame, np.uint8)
         row = self.rx[0].row
-        ring = int(self._rows.ring[row])
-        self._word(ring + HEAD)[0] = self._rows.returned[row]
+        ring = int(self._table.ring[row])
+        self._word(ring + HEAD)[0] = self._table.returned[row]
         taken, _ = ring_keep(ring, self._room, self._out, _ORDER, 0, 1, 0)
         if taken:
             os.eventfd_write(self._event, 1)
@@ -153,7 +147,7 @@ class MemoryPort:
     def pending(self) -> int:
         """Bytes of the ring that the switch has not given back yet: 0 when it is done with every frame."""
         row = self.rx[0].row
-        return int(self._word(int(self._rows.ring[row]) + TAIL)[0] - self._rows.returned[row])
+        return int(self._word(int(self._table.ring[row]) + TAIL)[0] - self._table.returned[row])
 
     def receive(self) -> list[bytes]:
         """Return the frames that the switch has sent since the last call."""
@@ -183,15 +177,14 @@ class MemoryPort:
             return
         self._open = False
         os.close(self._event)
-        for row in (*(queue.row for queue in self.rx), *self._tx.values()):
-            free_row(self._rows, row)
+        self._rows.give_all()
         for address, length in self._ranges:
             self._memory.unmap(address, length)
 
     def _claim(self) -> int:
         ring = self._take(RECORDS + self._room)
-        row = claim_row(self._rows, self.name)
-        self._rows.ring[row], self._rows.room[row] = ring, self._room
+        row = self._rows.take()
+        self._table.ring[row], self._table.room[row] = ring, self._room
         return row
 
     def _take(self, length: int) -> int:
@@ -203,12 +196,12 @@ class MemoryPort:
         return self._memory.mem[address : address + 8].view(np.int64)
 
     def _take_row(self, row: int) -> list[Taken]:
-        head = self._word(int(self._rows.ring[row]) + HEAD)
+        head = self._word(int(self._table.ring[row]) + HEAD)
         batch = self._in
         found: list[Taken] = []
         while True:
             batch.used[FRAMES] = 0
-            after = int(memory_take(self._rows, row, batch, int(head[0])))
+            after = int(memory_take(self._table, row, batch, int(head[0])))
             count = int(batch.used[FRAMES])
             for i in range(count):
                 fields = {name: int(getattr(batch, name)[i]) for name in SETTABLE}

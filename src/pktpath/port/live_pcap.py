@@ -14,10 +14,10 @@ from pktpath.features import Feature
 from pktpath.pool import make_pool
 from pktpath.port.capture import CaptureWriter, create_capture, open_capture
 from pktpath.port.capture_types import CaptureError, Interface
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import COPIES, RECEIVES, SUPER_FRAMES
-from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
-from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, PCAP_ROW, pcap_drain, pcap_store
+from pktpath.port.pcap_io import ENTRY, FRAME_ALIGN, pcap_drain, pcap_store
+from pktpath.port.rows import PortRows
 from pktpath.port.shared_ring import HEAD, RECORDS
 from pktpath.wire.link import Link
 
@@ -26,12 +26,7 @@ LEAST_BUFFER = 1 << 18
 _DRAIN = 1024
 
 
-def make_pcap_rows() -> Any:
-    """Return the table of all queues of this kind."""
-    return make_rows(PCAP_ROW)
-
-
-class PcapPort:
+class PcapPort(LivePort):
     """Frames from a capture, frames to a capture; without a file nothing arrives, and what is sent is counted and forgotten."""
 
     kind = "pcap"
@@ -56,7 +51,7 @@ class PcapPort:
         Args:
             name: what the configuration calls it.
             memory: where frames and the buffer lie.
-            rows: the table of `make_pcap_rows`.
+            rows: the table of all queues of this kind, of rows `PCAP_ROW`.
             number: the port's number in the datapath: `in_port` of its frames.
             rx_file: a pcap or pcapng, plain or compressed; Ethernet frames only.
             loop: begin anew at the end, for ever.
@@ -87,14 +82,14 @@ class PcapPort:
         }  # fmt: skip
         self.frames = 0
         """Frames in `rx_file`."""
-        self.warnings: list[str] = []
-        """One line each about what in `rx_file` was not as it should be."""
         self.rx: tuple[RxQueue, ...] = ()
-        self._memory, self._rows, self._loop = memory, rows, loop
+        self._memory, self._table, self._loop = memory, rows, loop
+        self._rows = PortRows(rows, name, number)
         self._buffer = -(-buffer // 8) * 8
         self._ranges: list[tuple[int, int]] = []
         self._tx: dict[int, int] = {}
         self._writer: CaptureWriter | None = None
+        self._warnings: list[str] = []
         self._open = True
         try:
             if rx_file:
@@ -110,22 +105,25 @@ class PcapPort:
     @property
     def finished(self) -> bool:
         """Whether every frame of a capture that is not looped has been received; always False where one is."""
-        return not self._loop and all(self._rows.position[queue.row] == self._rows.frame_count[queue.row] for queue in self.rx)
+        return not self._loop and all(self._table.position[queue.row] == self._table.frame_count[queue.row] for queue in self.rx)
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
-        return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
+        return self._rows.counters()
+
+    def warnings(self) -> list[str]:
+        """Return one line for each thing in `rx_file` that was not as it should be."""
+        return self._warnings
 
     def tx(self, worker: int) -> tuple[Kind, int]:
         """Kind and row of the transmit queue that this worker uses."""
         if worker not in self._tx:
-            row = claim_row(self._rows, self.name)
+            row = self._rows.take()
             self._tx[worker] = row
             if self._writer is not None:
-                self._rows.ring[row] = self._take(RECORDS + self._buffer)
-                self._rows.room[row] = self._buffer
-                self._rows.epoch[row] = time.time_ns() - time.monotonic_ns()
+                self._table.ring[row] = self._take(RECORDS + self._buffer)
+                self._table.room[row] = self._buffer
+                self._table.epoch[row] = time.time_ns() - time.monotonic_ns()
         return Kind.PCAP, self._tx[worker]
 
     def drain(self) -> int:
@@ -172,20 +170,17 @@ class PcapPort:
                 writer.__exit__(InterruptedError, None, None)
         finally:
             self._writer = None
-            for queue in self.rx:
-                free_row(self._rows, queue.row)
-            for row in self._tx.values():
-                free_row(self._rows, row)
+            self._rows.give_all()
             for address, length in self._ranges:
                 self._memory.unmap(address, length)
 
     def _drain_row(self, row: int, writer: CaptureWriter) -> int:
-        place = int(self._rows.ring[row]) + HEAD
+        place = int(self._table.ring[row]) + HEAD
         head_word = self._memory.mem[place : place + 8].view(np.int64)
         written = 0
         while True:
             self._batch.used[FRAMES] = 0
-            head = int(pcap_drain(self._rows, row, self._batch, int(head_word[0])))
+            head = int(pcap_drain(self._table, row, self._batch, int(head_word[0])))
             count = int(self._batch.used[FRAMES])
             if count:
                 writer.write(self._batch, by_timestamp=True)
@@ -203,7 +198,7 @@ class PcapPort:
         """Put the bytes of all frames, and a ready descriptor for each, into the window."""
         with open_capture(rx_file, recycle=False, header_chunks=1) as reader:
             batches = list(reader)
-            self.warnings = reader.warnings
+            self._warnings = reader.warnings
             strange = next((one for one in reader.interfaces if one.link is not Link.ETHERNET), None)
         if strange is not None:
             raise CaptureError(rx_file, f"{strange.linktype & 0xFFFF} is not Ethernet (1)", field="link type")
@@ -216,8 +211,8 @@ class PcapPort:
         for batch in batches:
             at = int(pcap_store(batch, self._memory.mem, place, at))
             place += int(batch.used[FRAMES]) * ENTRY
-        row = claim_row(self._rows, self.name)
-        mine = self._rows[row]
-        mine.index, mine.frame_count, mine.in_port = index, self.frames, self.number
+        row = self._rows.take()
+        mine = self._table[row]
+        mine.index, mine.frame_count = index, self.frames
         mine.endless, mine.pps = self._loop, pps
         self.rx = (RxQueue(Kind.PCAP, row, 0, -1),)

@@ -3,19 +3,17 @@
 Frames of a burst are read-only and stay in the ring until `memory_give_back`.
 """
 
-import errno as codes
-
 from pktpath.jit import kernel
 from pktpath.port import libc
-from pktpath.port.live_rows import row_type
-from pktpath.port.shared_ring import ring_keep, ring_take
+from pktpath.port.rows import row_type
+from pktpath.port.shared_ring import note_kept, ring_keep, ring_take
 
 MEMORY_ROW = row_type(
-    ("ring", "i8"),  # address of the ring
-    ("room", "i8"),  # bytes of its records
-    ("position", "i8"),  # rx: the head once what was received is given back
-    ("returned", "i8"),  # rx: the head as far as frames were given back; Python copies it into the ring
-    ("event", "i8"),  # rx: eventfd that says that frames are there
+    "ring",  # address of the ring
+    "room",  # bytes of its records
+    "position",  # rx: the head once what was received is given back
+    "returned",  # rx: the head as far as frames were given back; Python copies it into the ring
+    "event",  # rx: eventfd that says that frames are there
 )
 
 
@@ -46,11 +44,7 @@ def memory_transmit(queues, row, batch, order, first, last, scratch):
     """Copy frames `order[first:last]` and their descriptors into the ring; return how many found room. A full one: ENOBUFS."""
     own = queues.memory[row]
     taken, size = ring_keep(own.ring, own.room, batch, order, first, last, 0)
-    own.errno = 0 if taken == last - first else codes.ENOBUFS
-    own.tx_packets += taken
-    own.tx_bytes += size
-    own.tx_refused += last - first - taken
-    return taken
+    return note_kept(own, last - first, taken, size)
 
 
 @kernel

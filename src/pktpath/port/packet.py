@@ -12,8 +12,8 @@ from typing import Any
 
 from pktpath.errors import BadInput
 from pktpath.features import Feature
-from pktpath.port.live import Kind, Memory, RxQueue
-from pktpath.port.packet_io import NO_RING
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
+from pktpath.port.packet_io import COUNTERS, NO_RING
 from pktpath.port.packet_sockets import (
     bind_sender,
     dropped,
@@ -25,19 +25,16 @@ from pktpath.port.packet_sockets import (
     refused,
     start,
 )
-from pktpath.port.rows import RowTable
+from pktpath.port.rows import PortRows
 
 MODES = ("auto", "ring", "mmsg")
 SLOT_BYTES = 2048
 MOST_QUEUES = 16
-_COUNTERS = (
-    "rx_packets", "rx_bytes", "rx_over_errors", "rx_frame_errors", "tx_packets", "tx_bytes", "tx_errors",
-)  # fmt: skip
 _BASE = Feature.SG | Feature.HW_CSUM | Feature.TSO | Feature.TSO6 | Feature.TSO_ECN | Feature.GSO | Feature.RXCSUM | Feature.GRO
 
 
-class PacketPort:
-    """One interface; a `LivePort`."""
+class PacketPort(LivePort):
+    """One interface."""
 
     kind = "packet"
 
@@ -45,7 +42,7 @@ class PacketPort:
         self,
         interface: str,
         memory: Memory,
-        rows: RowTable,
+        rows: Any,
         *,
         name: str | None = None,
         number: int = 0,
@@ -59,7 +56,7 @@ class PacketPort:
         Args:
             interface: name of an Ethernet interface; up or not.
             memory: where the rings are mapped.
-            rows: the rows of `Queues.packet`.
+            rows: the table of all queues of this kind, of rows `PACKET_ROW`.
             name: the port's name, the interface's without.
             number: what becomes `in_port` of its frames.
             queues: receive queues; the kernel shares frames out by a symmetric hash of their flow (PACKET_FANOUT).
@@ -82,8 +79,9 @@ class PacketPort:
             message = f"{interface}: {slots} slots: a power of two from 64 to 65536 is possible"
             raise BadInput(message)
         self._interface = look_up(interface)
-        self._rows, self._memory, self._number, self._bypass = rows, memory, number, qdisc_bypass
+        self._memory, self._bypass = memory, qdisc_bypass
         self.name = name or interface
+        self._rows = PortRows(rows, self.name, number, COUNTERS)
         self.mtu = self._interface.mtu
         self.mode = "ring" if mode == "auto" else mode
         self.able = self.default = _BASE | (Feature.GSO_UDP_L4 if _takes_udp_segments() else Feature.NONE)
@@ -127,7 +125,6 @@ class PacketPort:
         record: Any = self._rows.table[row]
         record.fd = packet.fileno()
         record.mem_base = self._memory.mem.ctypes.data
-        record.in_port = self._number
         return packet, row
 
     def tx(self, worker: int) -> tuple[Kind, int]:
@@ -158,9 +155,7 @@ class PacketPort:
     def statistics(self) -> dict[str, int]:
         """Return the sum of all queues; `rx_dropped` is what the kernel dropped before it came to us."""
         self._dropped += sum(dropped(packet) for packet in self._sockets)
-        rows = [*(queue.row for queue in self.rx), *self._senders.values()]
-        sums = {name: sum(int(self._rows.table[row][name]) for row in rows) for name in _COUNTERS}
-        return sums | {"rx_dropped": self._dropped}
+        return self._rows.counters() | {"rx_dropped": self._dropped}
 
     def close(self) -> None:
         """Close all sockets; rings are unmapped, so no frame of them may be looked at any more."""

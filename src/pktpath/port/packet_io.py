@@ -5,44 +5,36 @@ path; a frame larger than its slot comes a second time through the socket, whole
 Documentation/networking/packet_mmap.rst, net/packet/af_packet.c of Linux 6.18.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK
 from pktpath.port.barrier import acquire32, release32
+from pktpath.port.fresh_frame import fresh_frame
 from pktpath.port.libc import errno, recvfrom
-from pktpath.port.live import MAX_BURST, MAX_QUEUES
+from pktpath.port.live import MAX_BURST
 from pktpath.port.packet_message import append_frame, offer, receive_copies, receive_some, room_for_messages, settle, take_message
 from pktpath.port.packet_send import send_frames
-from pktpath.port.vnet_header import VNET_LENGTH, read_vnet
+from pktpath.port.rows import row_type
+from pktpath.port.virtio import HEADER_LENGTH, virtio_to_frame
 from pktpath.wire.load import word32
 
 NO_RING = -1
 
-PACKET_QUEUE = np.dtype(
-    [
-        ("mem_base", "i8"),  # address of `Pool.mem` in the process
-        ("ring", "i8"),  # address of the ring in `Pool.mem`, or NO_RING
-        ("slots", "i8"),  # a power of two
-        ("slot_bytes", "i8"),
-        ("head", "i8"),  # slots read since the start
-        ("lent", "i8"),  # slots given back since the start
-        ("idle", "i8"),  # receives since the start that found the ring empty
-        ("fd", "i8"),
-        ("in_port", "i8"),
-        ("errno", "i8"),  # why the last call of this row did less than asked
-        ("rx_packets", "i8"),
-        ("rx_bytes", "i8"),
-        ("rx_over_errors", "i8"),  # frames that came cut, and were dropped for it
-        ("rx_frame_errors", "i8"),  # frames with a virtio_net_hdr that cannot be true
-        ("tx_packets", "i8"),
-        ("tx_bytes", "i8"),
-        ("tx_errors", "i8"),  # frames that the kernel did not take, and never would
-    ]
+COUNTERS = ("rx_packets", "rx_bytes", "rx_over_errors", "rx_frame_errors", "tx_packets", "tx_bytes", "tx_errors")
+"""rx_over_errors: frames that came cut, and were dropped; rx_frame_errors: those with a virtio_net_hdr that cannot be true;
+tx_errors: those that the kernel did not take, and never would."""
+PACKET_ROW = row_type(
+    "mem_base",  # address of `Pool.mem` in the process
+    "ring",  # address of the ring in `Pool.mem`, or NO_RING
+    "slots",  # a power of two
+    "slot_bytes",
+    "head",  # slots read since the start
+    "lent",  # slots given back since the start
+    "idle",  # receives since the start that found the ring empty
+    "fd",
+    counters=COUNTERS,
 )
 """One queue, receiving or transmitting; a record of `Queues.packet`."""
 
@@ -52,11 +44,6 @@ _LENGTH, _CAPTURED, _MAC, _TAG = 4, 8, 12, 24
 _PEEK_NOW = 0x42  # MSG_PEEK | MSG_DONTWAIT
 _EINTR, _EAGAIN, _EINVAL, _ENOBUFS = 4, 11, 22, 105
 _LOOK_FOR_ERRORS = 32
-
-
-def make_packet_queues() -> NDArray[Any]:
-    """Return the table `Queues.packet`: (`MAX_QUEUES`,) records of type `PACKET_QUEUE`."""
-    return np.zeros(MAX_QUEUES, PACKET_QUEUE).view(np.recarray)
 
 
 @kernel
@@ -161,7 +148,7 @@ def _take_slot(q, batch, at, status):
     frame = batch.frames[np.uint64(i)]
     length = word32(mem, at + _CAPTURED)
     mac = word32(mem, at + _MAC) & 0xFFFF
-    if word32(mem, at + _LENGTH) != length or mac < VNET_LENGTH or mac + length > q.slot_bytes:
+    if word32(mem, at + _LENGTH) != length or mac < HEADER_LENGTH or mac + length > q.slot_bytes:
         q.rx_over_errors += 1
         return
     frame.head_addr = at + mac
@@ -171,13 +158,12 @@ def _take_slot(q, batch, at, status):
     frame.frag_count = 0
     frame.frame_len = length
     frame.wire_len = length
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, q.in_port, i)
     if status & _VLAN:
         tag = word32(mem, at + _TAG)
         frame.vlan_tci = tag & 0xFFFF
         frame.vlan_proto = tag >> 16 if status & _TPID else 0x8100
-    if not read_vnet(mem, at + mac - VNET_LENGTH, frame):
+    if not virtio_to_frame(mem, at + mac - HEADER_LENGTH, frame):
         q.rx_frame_errors += 1
         return
     append_frame(q, batch, i)
@@ -190,7 +176,7 @@ def _socket_error(q, scratch):
     if q.idle % _LOOK_FOR_ERRORS:
         return np.int64(0)
     # Looking takes nothing away: a large frame may have come in between.
-    if recvfrom(q.fd, np.int64(scratch.headers.ctypes.data), VNET_LENGTH, _PEEK_NOW, 0, 0) >= 0:
+    if recvfrom(q.fd, np.int64(scratch.headers.ctypes.data), HEADER_LENGTH, _PEEK_NOW, 0, 0) >= 0:
         return np.int64(0)
     why = np.int64(errno())
     if why == _EAGAIN or why == _EINTR or why == _EINVAL:

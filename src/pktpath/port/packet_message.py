@@ -9,9 +9,9 @@ import numpy as np
 from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NORMAL
+from pktpath.port.fresh_frame import fresh_frame
 from pktpath.port.libc import errno, recvmmsg
-from pktpath.port.vnet_header import VNET_LENGTH, read_vnet
-from pktpath.wire.link import ETHERNET
+from pktpath.port.virtio import HEADER_LENGTH, virtio_to_frame
 
 _HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
 # struct mmsghdr in words of 8 bytes: name, its length, iovecs, their number, control, its length, flags; length received
@@ -28,19 +28,9 @@ _USED = np.int64(-1)
 @inlined
 def append_frame(q, batch, i):
     """Make descriptor `i`, which the port has filled, the last frame of a batch, and count it."""
-    frame = batch.frames[np.uint64(i)]
-    frame.hash = 0
-    frame.in_port = q.in_port
-    frame.link = ETHERNET
-    frame.reason = 0
-    frame.timestamp = 0
-    frame.ticks = 0
-    frame.option_len = 0
-    frame.payload_sum = -1
-    frame.origin = i
     batch.used[FRAMES] = i + 1
     q.rx_packets += 1
-    q.rx_bytes += frame.frame_len
+    q.rx_bytes += batch.frames[np.uint64(i)].frame_len
 
 
 @inlined
@@ -58,7 +48,7 @@ def offer(q, batch, scratch, count):
     controls = np.int64(scratch.controls.ctypes.data)
     top = pool.first[NORMAL] + pool.free_count[NORMAL] - 1
     large_top = pool.first[LARGE] + pool.free_count[LARGE] - 1
-    start = q.mem_base + pool.base[NORMAL] + HEADROOM - VNET_LENGTH
+    start = q.mem_base + pool.base[NORMAL] + HEADROOM - HEADER_LENGTH
     large_start = q.mem_base + pool.base[LARGE]
     for k in range(count):
         chunk = np.int64(pool.free[np.uint64(top - k)])
@@ -66,7 +56,7 @@ def offer(q, batch, scratch, count):
         scratch.chunks[0, k] = chunk
         scratch.chunks[1, k] = large
         scratch.iovecs[2 * k, 0] = start + (chunk - pool.first[NORMAL]) * CHUNK_SIZE[NORMAL]
-        scratch.iovecs[2 * k, 1] = _HEAD_ROOM + VNET_LENGTH
+        scratch.iovecs[2 * k, 1] = _HEAD_ROOM + HEADER_LENGTH
         scratch.iovecs[2 * k + 1, 0] = large_start + (large - pool.first[LARGE]) * CHUNK_SIZE[LARGE]
         scratch.iovecs[2 * k + 1, 1] = CHUNK_SIZE[LARGE]
         scratch.messages[k, 0] = 0
@@ -109,7 +99,7 @@ def take_message(q, batch, scratch, k):
     i = batch.used[FRAMES]
     row = batch.used[FRAGS]
     frame = batch.frames[np.uint64(i)]
-    length = (np.int64(scratch.messages[k, _RECEIVED]) & 0xFFFFFFFF) - VNET_LENGTH
+    length = (np.int64(scratch.messages[k, _RECEIVED]) & 0xFFFFFFFF) - HEADER_LENGTH
     if np.int64(scratch.messages[k, _FLAGS]) & _MSG_TRUNC or length < 0:
         q.rx_over_errors += 1
         return
@@ -123,14 +113,13 @@ def take_message(q, batch, scratch, k):
     frame.frag_count = 1 if length > head else 0
     frame.frame_len = length
     frame.wire_len = length
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, q.in_port, i)
     if np.int64(scratch.messages[k, _CONTROL_LENGTH]) >= _AUX_LEAST:
         status = np.int64(scratch.controls[k, _AUX_STATUS])
         if status & _VLAN:
             frame.vlan_tci = _half_word(scratch.controls, k, _AUX_TCI)
             frame.vlan_proto = _half_word(scratch.controls, k, _AUX_TPID) if status & _TPID else 0x8100
-    if not read_vnet(pool.mem, at - VNET_LENGTH, frame):
+    if not virtio_to_frame(pool.mem, at - HEADER_LENGTH, frame):
         q.rx_frame_errors += 1
         return
     pool.refs[np.uint64(chunk)] = 1

@@ -5,7 +5,7 @@ import numpy as np
 from pktpath.jit import inlined
 from pktpath.port.libc import errno, sendmmsg
 from pktpath.port.live import MAX_BURST
-from pktpath.port.vnet_header import VNET_LENGTH, write_vnet
+from pktpath.port.virtio import HEADER_LENGTH, frame_to_virtio
 
 _MOST_PIECES = 1024
 """UIO_MAXIOV: what one message may be made of."""
@@ -61,7 +61,7 @@ def _gather(q, batch, order, at, last, scratch):
     while count < MAX_BURST and at + count < last:
         frame = batch.frames[np.uint64(order[at + count])]
         pieces = np.int64(frame.frag_count) + 2
-        if row + pieces > rows or pieces > _MOST_PIECES or not write_vnet(scratch.headers, count, frame):
+        if row + pieces > rows or pieces > _MOST_PIECES or not frame_to_virtio(frame, scratch.headers, count):
             break
         scratch.messages[count, 0] = 0
         scratch.messages[count, 1] = 0
@@ -71,7 +71,7 @@ def _gather(q, batch, order, at, last, scratch):
         scratch.messages[count, 5] = 0
         scratch.messages[count, 6] = 0
         scratch.iovecs[row, 0] = headers + 16 * count
-        scratch.iovecs[row, 1] = VNET_LENGTH
+        scratch.iovecs[row, 1] = HEADER_LENGTH
         scratch.iovecs[row + 1, 0] = q.mem_base + frame.head_addr
         scratch.iovecs[row + 1, 1] = frame.head_len
         row += 2

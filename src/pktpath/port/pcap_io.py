@@ -6,32 +6,30 @@ memory. A transmit copies bytes into a ring of records, which `pcap_drain` hands
 transmits into a row, one drains it.
 """
 
-import errno as codes
-
 import numpy as np
 
 from pktpath.batch import FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.nic.clock import monotonic
 from pktpath.pool import NO_CHUNK
-from pktpath.port.live_rows import row_type
-from pktpath.port.shared_ring import ring_keep, ring_take
+from pktpath.port.fresh_frame import fresh_frame, no_offload
+from pktpath.port.rows import row_type
+from pktpath.port.shared_ring import note_kept, ring_keep, ring_take
 from pktpath.port.shared_words import load_word, store_word
-from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_between
 
 PCAP_ROW = row_type(
-    ("index", "i8"),  # rx: address of the first of `frame_count` entries
-    ("frame_count", "i8"),
-    ("position", "i8"),  # rx: the next one
-    ("endless", "i8"),
-    ("passes", "i8"),  # rx: times that the whole file was sent
-    ("pps", "i8"),  # rx: frames a second; 0: as fast as they are asked for
-    ("started", "i8"),  # rx: nanoseconds (monotonic) at which `paced` was 0
-    ("paced", "i8"),
-    ("ring", "i8"),  # tx: address of the ring of records; 0: discard
-    ("room", "i8"),  # tx: bytes of its records
-    ("epoch", "i8"),  # tx: what to add to the monotonic clock for the time of day
+    "index",  # rx: address of the first of `frame_count` entries
+    "frame_count",
+    "position",  # rx: the next one
+    "endless",
+    "passes",  # rx: times that the whole file was sent
+    "pps",  # rx: frames a second; 0: as fast as they are asked for
+    "started",  # rx: nanoseconds (monotonic) at which `paced` was 0
+    "paced",
+    "ring",  # tx: address of the ring of records; 0: discard
+    "room",  # tx: bytes of its records
+    "epoch",  # tx: what to add to the monotonic clock for the time of day
 )
 ENTRY = 24
 """Bytes that tell of a frame: its address; length and length on the wire, 32 bits each; nanoseconds."""
@@ -87,23 +85,10 @@ def _fill(frame, mem, entry, in_port, i):
     frame.frame_len = length
     frame.frag_first = 0
     frame.frag_count = 0
-    frame.gso_size = 0
-    frame.hash = 0
-    frame.in_port = in_port
-    frame.link = ETHERNET
-    frame.ip_summed = 0
-    frame.reason = 0
-    frame.timestamp = load_word(mem, entry + 16)
-    frame.option_len = 0
-    frame.payload_sum = -1
-    frame.gso_type = 0
-    frame.gso_segs = 1
-    frame.csum_start = 0
-    frame.csum_offset = 0
     frame.wire_len = lengths & 0xFFFFFFFF
-    frame.origin = i
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
+    fresh_frame(frame, in_port, i)
+    no_offload(frame)
+    frame.timestamp = load_word(mem, entry + 16)
     return length
 
 
@@ -165,11 +150,7 @@ def pcap_transmit(queues, row, batch, order, first, last, scratch):
         size = 0
         for at in range(first, last):
             size += batch.frames[np.uint64(order[np.uint64(at)])].frame_len
-    own.errno = 0 if taken == last - first else codes.ENOBUFS
-    own.tx_packets += taken
-    own.tx_bytes += size
-    own.tx_refused += last - first - taken
-    return taken
+    return note_kept(own, last - first, taken, size)
 
 
 @kernel

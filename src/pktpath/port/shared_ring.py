@@ -5,6 +5,8 @@ writer. A record is the frame's length, its descriptor and its bytes, gathered; 
 the room is too near, a mark says so.
 """
 
+import errno as codes
+
 import numpy as np
 
 from pktpath.batch import FRAMES
@@ -47,6 +49,16 @@ def ring_keep(ring, room, batch, order, first, last, now):
         at += 1
     store_word(mem, ring + TAIL, tail)
     return at - first, size
+
+
+@inlined
+def note_kept(own, asked, taken, size):
+    """Count in a port's row how many frames, of those that were asked for, a ring has kept, and their bytes; return how many."""
+    own.errno = 0 if taken == asked else codes.ENOBUFS
+    own.tx_packets += taken
+    own.tx_bytes += size
+    own.tx_refused += asked - taken
+    return taken
 
 
 @inlined

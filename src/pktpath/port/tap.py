@@ -13,10 +13,9 @@ from typing import Any
 
 from pktpath.errors import BadInput, Refused
 from pktpath.features import Feature
-from pktpath.port.live import Kind, Memory, RxQueue
+from pktpath.port.live import Kind, LivePort, Memory, RxQueue
 from pktpath.port.live_features import RECEIVES, VIRTIO
-from pktpath.port.live_rows import claim_row, counters_of, free_row, make_rows
-from pktpath.port.tap_io import TAP_ROW
+from pktpath.port.rows import PortRows
 from pktpath.port.virtio import HEADER_LENGTH
 
 MAX_TAP_QUEUES = 256
@@ -33,12 +32,7 @@ _UP, _ARPHRD_ETHER = 1, 1
 _NAME_LENGTH = 15
 
 
-def make_tap_rows() -> Any:
-    """Return the table of all queues of this kind."""
-    return make_rows(TAP_ROW)
-
-
-class TapPort:
+class TapPort(LivePort):
     """A TAP interface; it may be moved to another network namespace while it is open.
 
     `RXCSUM` lets the kernel leave checksums to us, `GRO_HW` lets it send super-frames, as a virtio network card has it.
@@ -54,7 +48,7 @@ class TapPort:
         Args:
             interface: its name, at most 15 bytes.
             memory: not needed: frames are read into chunks.
-            rows: the table of `make_tap_rows`.
+            rows: the table of all queues of this kind, of rows `TAP_ROW`.
             name: the port's name, the interface's without.
             number: the port's number in the datapath: `in_port` of its frames.
             queues: pairs of queues; the kernel chooses among them by flow.
@@ -75,7 +69,7 @@ class TapPort:
         self.name, self.mtu, self.number = name or interface, mtu, number
         self._interface = interface
         self.rx: tuple[RxQueue, ...] = ()
-        self._rows = rows
+        self._rows = PortRows(rows, self.name, number)
         self._fds: list[int] = []
         self._tx: dict[int, int] = {}
         try:
@@ -95,10 +89,9 @@ class TapPort:
             raise
         self.options = {"queues": str(queues)} if queues > 1 else {}
 
-    @property
-    def counters(self) -> dict[str, int]:
-        """What all queues of the port counted."""
-        return counters_of(self._rows, (*(queue.row for queue in self.rx), *self._tx.values()))
+    def statistics(self) -> dict[str, int]:
+        """Return what all queues of the port counted."""
+        return self._rows.counters()
 
     def set_up(self, *, mtu: int | None = None, mac: bytes | None = None) -> None:
         """Give the interface its MTU and address and bring it up; it must still be in this thread's network namespace.
@@ -143,9 +136,7 @@ class TapPort:
 
     def close(self) -> None:
         """Close every queue; an interface that does not persist is gone with the last one. No thread may use them any more."""
-        rows = (*(queue.row for queue in self.rx), *self._tx.values()) if self._fds else ()
-        for row in rows:
-            free_row(self._rows, row)
+        self._rows.give_all()
         while self._fds:
             os.close(self._fds.pop())
 
@@ -179,9 +170,8 @@ class TapPort:
         return True
 
     def _claim(self, fd: int) -> int:
-        row = claim_row(self._rows, self.name)
-        self._rows.fd[row] = fd
-        self._rows.in_port[row] = self.number
+        row = self._rows.take()
+        self._rows.table.fd[row] = fd
         return row
 
     def _tell(self, asking: socket.socket, request: int, value: bytes, what: str) -> bytes:

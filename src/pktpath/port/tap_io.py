@@ -12,12 +12,12 @@ from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import kernel
 from pktpath.pool import CHUNK_SIZE, HEADROOM, LARGE, NO_CHUNK, NORMAL, chunk_address, chunk_alloc, chunk_put
 from pktpath.port import libc
-from pktpath.port.live_rows import row_type
+from pktpath.port.fresh_frame import fresh_frame
+from pktpath.port.rows import row_type
 from pktpath.port.virtio import HEADER_LENGTH, frame_to_virtio, super_frame_holds, virtio_to_frame
-from pktpath.wire.link import ETHERNET
 from pktpath.wire.parse import parse
 
-TAP_ROW = row_type(("fd", "i8"))
+TAP_ROW = row_type("fd")
 HEAD_ROOM = CHUNK_SIZE[NORMAL] - HEADROOM
 """Bytes of a frame in its first chunk: longer ones continue in a fragment."""
 LONGEST = HEAD_ROOM + CHUNK_SIZE[LARGE]
@@ -45,10 +45,9 @@ def tap_receive(queues, row, batch, budget, scratch):
     large = NO_CHUNK
     place = np.int64(pool.mem.ctypes.data)
     vector = scratch.iovecs
-    vector[0, 0] = scratch.headers.ctypes.data
-    vector[0, 1] = HEADER_LENGTH
-    vector[1, 1] = HEAD_ROOM
-    vector[2, 1] = CHUNK_SIZE[LARGE]
+    # The header comes to lie before its frame.
+    vector[0, 1] = HEADER_LENGTH + HEAD_ROOM
+    vector[1, 1] = CHUNK_SIZE[LARGE]
     at = np.int64(0)
     tail = np.int64(0)
     asked = 0
@@ -58,18 +57,18 @@ def tap_receive(queues, row, batch, budget, scratch):
             small = chunk_alloc(pool, NORMAL)
             if small != NO_CHUNK:
                 at = chunk_address(pool, small) + HEADROOM
-                vector[1, 0] = place + at
+                vector[0, 0] = place + at - HEADER_LENGTH
         if large == NO_CHUNK:
             large = chunk_alloc(pool, LARGE)
             if large != NO_CHUNK:
                 tail = chunk_address(pool, large)
-                vector[2, 0] = place + tail
+                vector[1, 0] = place + tail
         if small == NO_CHUNK or large == NO_CHUNK:
             own.rx_no_memory += 1
             code = codes.ENOBUFS
             break
         asked += 1
-        got = libc.readv(np.int32(own.fd), vector.ctypes.data, np.int32(3))
+        got = libc.readv(np.int32(own.fd), vector.ctypes.data, np.int32(2))
         if got < 0:
             code = libc.errno()
             if code == codes.EINTR:
@@ -88,20 +87,10 @@ def tap_receive(queues, row, batch, budget, scratch):
         frame.wire_len = length
         frame.frag_first = batch.used[FRAGS]
         frame.frag_count = 0
-        if not virtio_to_frame(scratch.headers, 0, frame):
+        if not virtio_to_frame(pool.mem, at - HEADER_LENGTH, frame):
             own.rx_frame_errors += 1
             continue
-        frame.hash = 0
-        frame.in_port = own.in_port
-        frame.link = ETHERNET
-        frame.reason = 0
-        frame.timestamp = 0
-        frame.ticks = 0
-        frame.option_len = 0
-        frame.payload_sum = -1
-        frame.origin = n
-        frame.vlan_tci = 0
-        frame.vlan_proto = 0
+        fresh_frame(frame, own.in_port, n)
         if frame.gso_type:
             parse(batch, n, n + 1)
             if not super_frame_holds(frame):

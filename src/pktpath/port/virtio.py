@@ -8,7 +8,6 @@ trusted: a header that contradicts itself or its frame is refused, and the frame
 import numpy as np
 
 from pktpath.batch import (
-    CHECKSUM_NONE,
     CHECKSUM_PARTIAL,
     CHECKSUM_UNNECESSARY,
     GSO_TCP_ACCECN,
@@ -20,7 +19,9 @@ from pktpath.batch import (
     GSO_UDP_L4,
 )  # fmt: skip
 from pktpath.jit import inlined
+from pktpath.port.fresh_frame import no_offload
 from pktpath.wire import tcp, udp
+from pktpath.wire.load import word32
 from pktpath.wire.parse import CUT, FRAGMENT, MALFORMED
 
 HEADER_LENGTH = 10
@@ -30,12 +31,8 @@ NONE, TCPV4, UDP, TCPV6, UDP_L4, ECN = 0, 1, 3, 4, 5, 0x80
 """gso_type; ECN is a bit beside TCPV4 or TCPV6."""
 _BY_FRAGS = 0xFFFF
 """A gso_size that Linux keeps for itself."""
+_ETHERNET_HEADER = 14
 _TCP_BITS = GSO_TCP_ECN | GSO_TCP_FIXEDID | GSO_TCP_ACCECN
-
-
-@inlined
-def _get16(headers, row, at):
-    return np.int64(headers[row, at]) | np.int64(headers[row, at + 1]) << 8
 
 
 @inlined
@@ -45,48 +42,45 @@ def _put16(headers, row, at, value):
 
 
 @inlined
-def virtio_to_frame(headers, row, frame):
-    """Say in a descriptor what the header in `headers[row]` says; return False where the frame must be dropped.
+def virtio_to_frame(mem, at, frame):
+    """Say in a descriptor what the header at address `at` says; return False where the frame must be dropped.
 
-    Enters: `head_len` and `frame_len` of the descriptor. Leaves: ip_summed, csum_start, csum_offset, gso_type,
-    gso_size, gso_segs (1; `super_frame_holds` counts them). A super-frame must be asked of `super_frame_holds` too, once parsed.
+    Enters: `head_len` and `frame_len` of the descriptor. Leaves: ip_summed, csum_start, csum_offset, gso_type, gso_size,
+    gso_segs (1: only `wire.parse` finds out how long the payload is; `super_frame_holds` counts them then).
     """
-    flags = np.int64(headers[row, 0])
-    kind = np.int64(headers[row, 1])
-    frame.ip_summed = CHECKSUM_NONE
-    frame.csum_start = 0
-    frame.csum_offset = 0
-    frame.gso_type = 0
-    frame.gso_size = 0
-    frame.gso_segs = 1
-    if flags & NEEDS_CSUM:
-        start = _get16(headers, row, 6)
-        offset = _get16(headers, row, 8)
-        # Who completes the checksum later writes it into the head.
-        if start + offset + 2 > frame.head_len:
+    first = word32(mem, at)
+    no_offload(frame)
+    if first & 0xFFFF == 0:
+        return True
+    second = word32(mem, at + 4)
+    if first & NEEDS_CSUM:
+        start = second >> 16
+        offset = word32(mem, at + 6) >> 16
+        # Who completes the checksum later writes it into the head, behind the Ethernet header.
+        if start < _ETHERNET_HEADER or start + offset + 2 > frame.head_len:
             return False
         frame.ip_summed = CHECKSUM_PARTIAL
         frame.csum_start = start
         frame.csum_offset = offset
-    elif flags & DATA_VALID:
+    elif first & DATA_VALID:
         frame.ip_summed = CHECKSUM_UNNECESSARY
-    if kind == NONE:
-        return True
-    size = _get16(headers, row, 4)
-    if size == 0 or size == _BY_FRAGS or _get16(headers, row, 2) > frame.frame_len or not flags & NEEDS_CSUM:
-        return False
+    kind = first >> 8 & 0xFF
+    bits = 0
     if kind == TCPV4 or kind == TCPV4 | ECN:
         bits = GSO_TCPV4
     elif kind == TCPV6 or kind == TCPV6 | ECN:
         bits = GSO_TCPV6
     elif kind == UDP_L4:
         bits = GSO_UDP_L4
-    else:
-        # UFO is not offered (Linux has no such device any more), tunnels are not either.
+    elif kind == UDP:
+        bits = GSO_UDP
+    elif kind != NONE:
+        # Tunnels are not offered.
         return False
+    size = second & 0xFFFF
     frame.gso_type = bits | GSO_TCP_ECN if kind & ECN else bits
-    frame.gso_size = size
-    return True
+    frame.gso_size = size if bits else 0
+    return bits == 0 or (0 < size < _BY_FRAGS and first >> 16 <= frame.frame_len)
 
 
 @inlined
@@ -96,6 +90,9 @@ def super_frame_holds(frame):
     Without this the segmenter would write headers into what is none.
     """
     bits = np.int64(frame.gso_type)
+    if bits & GSO_UDP:
+        # UFO is not offered: Linux has no such device any more.
+        return False
     is_udp = bits & GSO_UDP_L4 != 0
     check = udp.CHECKSUM if is_udp else tcp.CHECKSUM
     if frame.protocol != (udp.PROTOCOL if is_udp else tcp.PROTOCOL) or frame.payload_offset == 0:

@@ -23,7 +23,8 @@ from pktpath.features import Feature
 from pktpath.host.genetlink import no_device
 from pktpath.pool import NORMAL, Pool, chunk_alloc, chunk_put
 from pktpath.port.bpf_syscall import MAP_XSK, create_map, update_map
-from pktpath.port.live import Kind, Queues, RxQueue
+from pktpath.port.live import Kind, LivePort, Queues, RxQueue
+from pktpath.port.rows import PortRows
 from pktpath.port.xdp_device import HEADER, MODES, ROOM, attach_program, checksum_warnings, ethernet_mtu, receive_queues
 from pktpath.port.xdp_rows import CHUNK, COUNTERS, PIECES
 from pktpath.port.xdp_socket import XdpSocket, make_promiscuous, packet_socket
@@ -32,8 +33,8 @@ _LEAST_CHUNKS = 64
 _SETTLE = 1000
 
 
-class XdpPort:
-    """A live port; see `LivePort`. While it opens and closes, its workers stand still: it takes chunks of their pools."""
+class XdpPort(LivePort):
+    """One device. While it opens and closes, its workers stand still: it takes chunks of their pools."""
 
     kind = "xdp"
     able = Feature.GRO | Feature.RXCSUM
@@ -72,14 +73,14 @@ class XdpPort:
         """
         self.name = name
         self._device = interface or name
-        self._queues, self._pools, self._number = queues, pools, number
-        self._table = queues.xdp
+        self._pools = pools
+        self._rows = PortRows(queues.xdp, name, number, COUNTERS)
         self._undo = contextlib.ExitStack()
         self._link: contextlib.ExitStack = contextlib.ExitStack()
         self._sockets: dict[int, XdpSocket] = {}
         self._tx: dict[int, int] = {}
         self._warnings: list[str] = []
-        self._gone: dict[str, int] = dict.fromkeys((*COUNTERS, "rx_over_errors"), 0)
+        self._over = 0
         self._check(mode, ring, rx_queues)
         try:
             self._open(mode, ring, rx_queues, homes)
@@ -169,7 +170,7 @@ class XdpPort:
         chunks = int(pool.first[NORMAL + 1] - pool.first[NORMAL])
         lent, sending = np.zeros(chunks, np.uint8), np.zeros(chunks, np.uint8)
         self._undo.callback(self._settle, row, pool, lent, sending)
-        record = self._table[row]
+        record = self._rows.table[row]
         opened.write_row(record)
         pieces = PIECES if opened.pieces else 1
         for name, value in {
@@ -192,30 +193,16 @@ class XdpPort:
         return RxQueue(Kind.XDP, row, queue, opened.fd)
 
     def _claim(self) -> int:
-        """Return the number of a row that nobody has, which is zero but for `taken` and `in_port`."""
-        rows: NDArray[Any] = np.asarray(self._table)
-        free = np.flatnonzero(rows["taken"] == 0)
-        if not len(free):
-            message = f"{self.name}: no more than {len(rows)} AF_XDP queues: use fewer ports or queues"
-            raise Refused(message)
-        row = int(free[0])
-        rows[row] = np.zeros((), rows.dtype)
-        rows["taken"][row] = 1
-        rows["in_port"][row] = self._number
-        self._undo.callback(self._free, row)
+        row = self._rows.take()
+        self._undo.callback(self._rows.give, row)
         return row
-
-    def _free(self, row: int) -> None:
-        for name in COUNTERS:
-            self._gone[name] += int(self._table[row][name])
-        self._table[row]["taken"] = 0
 
     def _settle(self, row: int, pool: Pool, lent: NDArray[np.uint8], sending: NDArray[np.uint8]) -> None:
         """Close a queue: what waits to be sent has its chance, then every chunk comes back."""
         opened = self._sockets.pop(row)
         opened.drain(_SETTLE)
         with contextlib.suppress(OSError):
-            self._gone["rx_over_errors"] += _over(opened)
+            self._over += _over(opened)
         opened.close()
         first = int(pool.first[NORMAL])
         for chunk in np.flatnonzero(lent | sending):
@@ -249,8 +236,8 @@ class XdpPort:
             row = self._claim()
             packets = self._refusing("a packet socket", lambda: packet_socket(self._device))
             self._undo.callback(packets.close)
-            self._table[row]["packet"] = 1
-            self._table[row]["fd"] = packets.fileno()
+            self._rows.table[row]["packet"] = 1
+            self._rows.table[row]["fd"] = packets.fileno()
             self._tx[worker] = row
         return Kind.XDP, self._tx[worker]
 
@@ -263,7 +250,8 @@ class XdpPort:
 
     def warnings(self) -> list[str]:
         """Return one line for each thing that will not work as one may expect."""
-        sampled, unfinished = (self.counters()[name] for name in ("rx_sampled", "rx_unfinished"))
+        counted = self._rows.counters()
+        sampled, unfinished = counted["rx_sampled"], counted["rx_unfinished"]
         found = list(self._warnings)
         if unfinished:
             found.append(
@@ -272,16 +260,13 @@ class XdpPort:
             )
         return found
 
-    def counters(self) -> dict[str, int]:
+    def statistics(self) -> dict[str, int]:
         """Return the sums over all queues; `rx_over_errors` is what the kernel dropped for want of room."""
-        found = dict(self._gone)
-        for row in {*self._sockets, *self._tx.values()}:
-            for name in COUNTERS:
-                found[name] += int(self._table[row][name])
+        over = self._over
         for opened in self._sockets.values():
             with contextlib.suppress(OSError):
-                found["rx_over_errors"] += _over(opened)
-        return found
+                over += _over(opened)
+        return self._rows.counters() | {"rx_over_errors": over}
 
     def detach(self) -> None:
         """Let no more frames come: the device's go to the host again; those that are here already stay."""

@@ -11,18 +11,16 @@ import errno as errors
 
 import numpy as np
 
-from pktpath.batch import CHECKSUM_NONE, FRAGS, FRAMES
+from pktpath.batch import FRAGS, FRAMES
 from pktpath.jit import inlined, kernel
 from pktpath.pool import NO_CHUNK, NORMAL, chunk_alloc, chunk_get, chunk_put
 from pktpath.port.barrier import acquire32, release32
+from pktpath.port.fresh_frame import fresh_frame, no_offload
 from pktpath.port.libc import errno, recvfrom, sendmmsg, sendto
 from pktpath.port.live import MAX_BURST, MAX_PIECES
-from pktpath.port.xdp_rows import CHUNK, CHUNK_BITS, ROW, make_xdp_queues
+from pktpath.port.xdp_rows import CHUNK, CHUNK_BITS
 from pktpath.port.xdp_words import get8, get32, get64, put8, put64
-from pktpath.wire.link import ETHERNET
 from pktpath.wire.load import copy_bytes, load8, load16
-
-__all__ = ["ROW", "make_xdp_queues", "xdp_give_back", "xdp_receive", "xdp_transmit"]
 
 _MSG_DONTWAIT = 0x40
 _NEED_WAKEUP = 1
@@ -180,22 +178,8 @@ def _take(q, batch, j, at, pieces):
     batch.used[FRAGS] = row
     frame.frame_len = length
     frame.wire_len = length
-    frame.in_port = q.in_port
-    frame.link = ETHERNET
-    frame.ip_summed = CHECKSUM_NONE
-    frame.reason = 0
-    frame.hash = 0
-    frame.gso_size = 0
-    frame.gso_type = 0
-    frame.gso_segs = 1
-    frame.csum_start = 0
-    frame.csum_offset = 0
-    frame.vlan_tci = 0
-    frame.vlan_proto = 0
-    frame.timestamp = 0
-    frame.option_len = 0
-    frame.payload_sum = -1
-    frame.origin = j
+    fresh_frame(frame, q.in_port, j)
+    no_offload(frame)
     return True
 
 

@@ -1,10 +1,6 @@
 """The table of AF_XDP queues: one record each."""
 
-from typing import Any
-
-import numpy as np
-
-from pktpath.port.live import MAX_QUEUES
+from pktpath.port.rows import row_type
 
 CHUNK_BITS = 11
 CHUNK = 1 << CHUNK_BITS
@@ -16,7 +12,9 @@ COUNTERS = ("rx_packets", "rx_bytes", "rx_dropped", "rx_sampled", "rx_unfinished
 """rx_dropped: frames in more pieces than a batch had room for. rx_sampled, rx_unfinished: TCP and UDP frames looked at, and
 those whose checksum field held the sum of the pseudo-header only. tx_packets: frames handed to the kernel; tx_errors: those
 that it said it dropped, and those too long to be sent. kicks: system calls."""
-_FIELDS = (
+XDP_ROW = row_type(
+    "fd",
+    "packet",  # 1: a packet socket that only sends
     *(f"{ring}_{what}" for ring in RINGS for what in ("producer", "consumer", "flags", "entries")),  # addresses in the process
     *(f"{ring}_next" for ring in RINGS),  # the index that is ours: 32 bits
     "mask",  # entries of a ring, less one
@@ -31,21 +29,6 @@ _FIELDS = (
     "most",  # bytes of a frame at most
     "pieces",  # descriptors of a frame at most
     "zero_copy",  # the driver's, not ours
+    counters=COUNTERS,
 )
-
-
-def _row() -> np.dtype[Any]:
-    plain = [("taken", "i4"), ("errno", "i4"), ("fd", "i4"), ("in_port", "i4"), ("packet", "i4"), ("unused", "i4")]
-    words = [(name, "i8") for name in (*_FIELDS, *COUNTERS)]
-    size = 4 * len(plain) + 8 * len(words)
-    # Whole cache lines, since neighbours belong to other threads.
-    return np.dtype([*plain, *words, ("padding", "u1", -size % 64)])
-
-
-ROW = _row()
 """One queue: an AF_XDP socket with four rings, or (`packet`) a packet socket that only sends."""
-
-
-def make_xdp_queues() -> Any:
-    """Return the table of all AF_XDP queues of a process: `MAX_QUEUES` records of type `ROW`."""
-    return np.zeros(MAX_QUEUES, ROW).view(np.recarray)

@@ -9,7 +9,9 @@ from pktpath.doctor.parse.section import Section, parser
 
 _REAL = re.compile(r"\s*real\s+(?:(\d{1,5})m)?(\d{1,6}(?:[.,]\d{1,6})?)s?\s*$")
 _CURL = re.compile(r"\s*\"?time_(connect|total|appconnect)\"?\s*[:=]\s*(\d{1,6}[.,]\d{1,9})")
-_FAILED = re.compile(r"(?:timed out after (\d{1,9}) milliseconds|port \d{1,5} after (\d{1,9}) ms: (?:Connection timed out|Could\S+ connect))")
+_FAILED = re.compile(
+    r"(?:timed out after (\d{1,9}) milliseconds|port \d{1,5} after (\d{1,9}) ms: (?:Connection timed out|Could\S+ connect))"
+)
 
 
 @parser("curl", command=r"(?P<tool>curl|wget|nc|ncat|telnet|psql|mysql|redis-cli)\b", shape=r"time_(?:namelookup|connect):\s+\d")

@@ -49,12 +49,7 @@ def datapaths(section: Section) -> Iterator[Fact]:
             owner = f"{name} {port[2]}"
             kind, options = port[3] or "", port[4] or ""
             yield DatapathPort(
-                at=section.place(line),
-                datapath=name,
-                number=int(port[1]),
-                name=port[2],
-                kind=port[3] or "",
-                options=port[4] or "",
+                at=section.place(line), datapath=name, number=int(port[1]), name=port[2], kind=kind, options=options
             )
         elif text.startswith(("RX ", "TX ", "collisions:")):
             if owner:

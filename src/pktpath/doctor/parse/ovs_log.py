@@ -42,7 +42,7 @@ def messages(section: Section) -> Iterator[Fact]:
         text = parts[4]
         if (parts[3] == "INFO" and module in _CHATTY) or (module == "timeval" and not text.startswith("Unreasonably")):
             continue
-        kind = module + re.sub(r"\d+", "", text[:200])
+        kind = module + re.sub(r"\d+", "", text[:80])
         if kind not in kinds and len(kinds) >= _KINDS:
             continue
         count, last = kinds.get(kind, (0, deque(maxlen=_LAST)))

@@ -1,6 +1,6 @@
-"""`perf annotate`, on a terminal or with --stdio: instructions with their share of a function's samples. Source: perf-annotate(1).
+"""`perf annotate`, on a terminal or with --stdio: instructions with their share of a function's samples.
 
-A terminal shows ` 39.26 │       mrs    x2, cntvct_el0`, --stdio `   81.27 :   b46:    xchg   %ax,%ax`.
+Source: perf-annotate(1). A terminal shows ` 39.26 │       mrs    x2, cntvct_el0`, --stdio `   81.27 :   b46:    xchg   %ax,%ax`.
 """
 
 import re

@@ -13,8 +13,12 @@ from pktpath.doctor.parse.section import Line, Section, parser
 
 MAX_SYMBOLS = 4096
 """Rows that are kept of one profile."""
-_HEADING = re.compile(r"#?\s{0,8}(?:Overhead|Children|Self|samples)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:")
+_HEADING = re.compile(
+    r"#?\s{0,8}(?:Overhead|Children|Self|samples)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|\s{0,24}samples\s+pcnt\s+function"
+)
 _ROW = re.compile(r"\s{0,12}(\d{1,3}(?:[.,]\d{1,2})?)%\s+(\S.*)")
+_OLD = re.compile(r"\s{1,24}\d{1,15}\.\d{2}\s+(\d{1,3}\.\d)%\s+(\S{1,300})\s+(\S{1,300})\s*$")
+"""perf top before 3.0: samples, share, function and object."""
 _SYMBOL = re.compile(r"\[([.kguH])\]\s?(\S.*)")
 _DEFAULT = ("Overhead", "Shared Object", "Symbol")
 
@@ -22,8 +26,8 @@ _DEFAULT = ("Overhead", "Shared Object", "Symbol")
 @parser(
     "perf report",
     command=r"perf\s+(?:report|top)\b",
-    shape=r"#?\s{0,8}(?:Overhead|Children)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|# Samples: .{1,40} of event|"
-    r"Samples: .{1,40} of event '.{0,80}Event count|# To display the perf\.data header",
+    shape=r"#?\s{0,8}(?:Overhead|Children)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|\s{0,24}samples\s+pcnt\s+function"
+    r"|# Samples: .{1,40} of event|Samples: .{1,40} of event '.{0,80}Event count|# To display the perf\.data header",
     file=r"(?:^|/)perf[_-](?:report|top)[\w.-]*$",
     bulk=True,
 )
@@ -38,6 +42,13 @@ def report(section: Section) -> Iterator[Fact]:
             kept += 1
             if kept <= MAX_SYMBOLS and (found := _symbol(section, line, columns, row, profile)):
                 yield found
+        elif old := _OLD.match(text, 0, 1000):
+            kept, after_rows = kept + 1, True
+            if kept <= MAX_SYMBOLS:
+                yield HotSymbol(
+                    at=section.place(line), percent=float(old[1]), command="", object=old[3], symbol=old[2],
+                    kernel=old[3].startswith("[kernel"), profile=profile,
+                )  # fmt: skip
         elif _HEADING.match(text, 0, 600):
             profile, kept, after_rows = profile + after_rows, 0, False
             columns = tuple(re.split(r"\s{2,}", text.strip("# "))) if "Symbol" in text else _DEFAULT

@@ -8,7 +8,9 @@ from pktpath.doctor.facts.base import Fact, Place
 from pktpath.doctor.facts.traffic import Ping
 from pktpath.doctor.parse.section import Section, parser
 
-_FIRST = re.compile(r"PING (?P<target>\S{1,250})[^:]{0,300}?(?:\s(?P<size>\d{1,6})(?:\(\d{1,6}\))?|: (?P<data>\d{1,6})) (?:data )?bytes")
+_FIRST = re.compile(
+    r"PING (?P<target>\S{1,250})[^:]{0,300}?(?:\s(?P<size>\d{1,6})(?:\(\d{1,6}\))?|: (?P<data>\d{1,6})) (?:data )?bytes"
+)
 _COUNTS = re.compile(r"\s*(\d{1,12}) packets transmitted, (\d{1,12}) (?:packets )?received")
 _TIMES = re.compile(r"(?:rtt|round-trip) min/avg/max(?:/\w+)? = ([\d.]{1,15})/([\d.]{1,15})/([\d.]{1,15})")
 _ERROR = re.compile(

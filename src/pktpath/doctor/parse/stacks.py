@@ -48,7 +48,7 @@ def stacks(section: Section) -> Iterator[Fact]:
             if heading[2] and not pid:
                 pid = tid
         elif frame:
-            if not frames and (at is None or frame[1] == "0" and not _THREAD.match(at.text.lstrip())):
+            if not frames and (at is None or (frame[1] == "0" and not _THREAD.match(at.text.lstrip()))):
                 at = line
             if len(frames) < MAX_FRAMES:
                 frames.append(_function(frame[2] or "??"))

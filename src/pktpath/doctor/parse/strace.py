@@ -32,7 +32,8 @@ _TIME = r"(?:\d\d:\d\d:\d\d(?:\.\d{1,9})? |\s{0,6}\d{1,10}\.\d{6,9} )?"
     "strace",
     command=r"strace\s",
     shape=rf"% time     seconds  usecs/call|(?:\^C)?(?:strace: )?Process \d{{1,10}} (?:attached|detached)"
-    rf"|{_WHO}{_TIME}(?:<\.\.\. )?[a-z_]\w{{1,30}}(?:\(| resumed>).{{0,4000}}(?:\)\s{{0,60}}= (?:-1 E[A-Z]|-?\d|0x|\?)|<unfinished \.\.\.>$)",
+    rf"|{_WHO}{_TIME}(?:<\.\.\. )?[a-z_]\w{{1,30}}(?:\(| resumed>).{{0,4000}}"
+    r"(?:\)\s{0,60}= (?:-1 E[A-Z]|-?\d|0x|\?)|<unfinished \.\.\.>$)",
     file=r"(?:^|/)strace[\w.-]*$",
     bulk=True,
 )

@@ -96,9 +96,10 @@ class Calls:
         end = text.find("(")
         head = text[:end]
         call = self._heads.get(head) if end > 0 else None
-        if call is None and self._first_time and (words := head.rsplit(" ", 2))[-1] and len(words) > 1:
+        if call is None and self._first_time and len(words := head.rsplit(" ", 2)) > 1:
             # With times no two heads are equal; what stands around the time is.
-            if call := self._timed.get((words[0] if len(words) > 2 else "", words[-1])):
+            call = self._timed.get((words[0] if len(words) > 2 else "", words[-1]))
+            if call is not None:
                 self._time(words[-2])
         if call is None:
             if self._partial is not None and not (end > 0 and _HEAD.match(head)):
@@ -126,7 +127,7 @@ class Calls:
             self._count(call, text, end, "", line)
 
     def facts(self, section: Section, pid: int, many: bool) -> Iterator[Fact]:
-        """Return what was counted; calls without a thread's number are those of the process that was watched, if of one thread."""
+        """Return what was counted; calls without a thread's number are those of the one thread that was watched, if it was one."""
         for call in self._calls.values():
             yield Syscall(
                 at=section.place(call.first), pid=pid, tid=call.tid or (0 if many else pid), name=call.name, calls=call.calls,

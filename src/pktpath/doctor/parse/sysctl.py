@@ -1,4 +1,4 @@
-"""`sysctl` and files below /proc/sys: settings by their dotted names.
+"""`sysctl`, and one file below /proc/sys that `cat` printed: settings by their dotted names.
 
 Of settings that every device has (`net.ipv4.conf.DEV.…`, some dozens for each), only those of `all` and `default` are kept,
 and whether a device forwards. Source: sysctl(8).
@@ -11,7 +11,8 @@ from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.facts.host import Setting
 from pktpath.doctor.parse.section import Section, parser
 
-_LINE = re.compile(r"\s*(?:/proc/sys/)?((?:abi|crypto|debug|dev|fs|kernel|net|user|vm)[./][\w./:@-]{2,200}?)(?: ?= ?|:)(.{0,4000})$")
+_LINE = re.compile(r"\s*((?:abi|crypto|debug|dev|fs|kernel|net|user|vm)[./][\w./:@-]{2,200}?) ?= ?(.{0,4000})$")
+_DOTS = str.maketrans("/.", "./")
 _OF_DEVICE = re.compile(r"net\.ipv[46]\.(?:conf|neigh)\.(?!all\.|default\.).+\.(?!forwarding$)\w+$")
 
 
@@ -37,19 +38,16 @@ def sysctl(section: Section) -> Iterator[Fact]:
 
 @parser(
     "/proc/sys",
-    command=r"(?:cat|e?grep|head)\b[^|;]*?(?<!\w)/?proc/sys/(?P<name>[\w./@-]+)",
-    shape=r"/proc/sys/[\w./@-]+:",
+    command=r"cat\s+/?proc/sys/(?P<name>[\w./@-]+)\s*$",
     file=r"(?:^|[/_])proc/sys/(?P<name>[\w./@-]+)$",
 )
 def proc_sys(section: Section) -> Iterator[Fact]:
-    """Lines of `grep . FILES`, or a value alone."""
-    bare = section.fields.get("name", "")
+    """One file, by its path: a dot in a name there, as of a VLAN device, is a slash in the name of the setting."""
+    name = section.fields.get("name", "").translate(_DOTS)
     for line in section.lines:
-        if line.text.startswith("/proc/sys/") and (found := _LINE.match(line.text)):
-            yield Setting(at=section.place(line), where="sysctl", name=found[1].replace("/", "."), value=_value(found[2]))
-        elif bare and line.text.strip():
-            yield Setting(at=section.place(line), where="sysctl", name=bare.replace("/", "."), value=_value(line.text))
-            bare = ""
+        if line.text.strip():
+            yield Setting(at=section.place(line), where="sysctl", name=name, value=_value(line.text))
+            return
 
 
 def _value(text: str) -> str:

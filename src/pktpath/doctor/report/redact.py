@@ -12,6 +12,8 @@ from typing import Any
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.diagnose import Diagnosis
+from pktpath.doctor.facts.base import Fact, Place
+from pktpath.doctor.report.tables import DRAWN
 from pktpath.doctor.report.words import clean
 
 _TOP = (
@@ -134,12 +136,17 @@ def redact(diagnosis: Diagnosis, *, hosts: Iterable[str] = (), users: Iterable[s
 
     """
     redactor = Redactor(hosts, users)
-    facts = list(diagnosis.case)
-    for place in (*(fact.at for fact in facts), *(place for finding in diagnosis.findings for place in finding.evidence)):
-        redactor.learn(place.text)
-        redactor.learn(place.source)
+    sources = dict.fromkeys(fact.at.source for fact in diagnosis.case)
+    evidence = [place for finding in diagnosis.findings for place in finding.evidence]
+    lines = dict.fromkeys(place.text for place in (*(fact.at for fact in diagnosis.case), *evidence))
+    for text in (*sources, *(place.source for place in evidence), *lines):
+        redactor.learn(text)
+    # There may be very many facts; of those that no report draws it is enough where they were read.
     case = Case(
-        (_redacted(fact, redactor) for fact in facts),
+        [
+            *(_redacted(fact, redactor) for kind in DRAWN for fact in diagnosis.case.all(kind)),
+            *(Fact(at=Place(redactor.text(source), 0, "")) for source in sources),
+        ],
         (_redacted(missing, redactor) for missing in diagnosis.missing),
         live=diagnosis.case.live,
     )
@@ -156,6 +163,5 @@ def _redacted(value: Any, redactor: Redactor) -> Any:
     if isinstance(value, dict):
         return {_redacted(key, redactor): _redacted(each, redactor) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        # Facts may be subclassed elsewhere; all their fields are told.
         return replace(value, **{field.name: _redacted(getattr(value, field.name), redactor) for field in fields(value)})
     return value

@@ -3,10 +3,14 @@
 from typing import NamedTuple
 
 from pktpath.doctor.case import Case
+from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.facts.device import DeviceFeature
+from pktpath.doctor.facts.perf import SampledStack
 from pktpath.doctor.facts.process import Process, Syscall, Thread
 from pktpath.doctor.report.words import count_of
 
+DRAWN: tuple[type[Fact], ...] = (Process, Thread, Syscall, DeviceFeature, SampledStack)
+"""Facts that pages draw; of all others they tell only what findings say."""
 _THREADS = 24
 _CALLS = 12
 _RUNS = 8
@@ -138,13 +142,12 @@ class Matrix(NamedTuple):
 
 def features_of(case: Case) -> Matrix:
     """Return the matrix of features."""
-    devices: dict[str, dict[str, DeviceFeature]] = {}
+    devices: dict[tuple[str, str], dict[str, DeviceFeature]] = {}
     names: dict[str, DeviceFeature] = {}
     for feature in case.latest(DeviceFeature):
-        device = f"{feature.at.scope}: {feature.dev}" if feature.at.scope else feature.dev
-        devices.setdefault(device, {})[feature.name] = feature
+        devices.setdefault((feature.at.scope, feature.dev), {})[feature.name] = feature
         names.setdefault(feature.name, feature)
-    alike: dict[tuple[Cell, ...], list[str]] = {}
+    alike: dict[tuple[Cell, ...], list[tuple[str, str]]] = {}
     for device, known in devices.items():
         alike.setdefault(tuple(_cell(known.get(name)) for name in names), []).append(device)
     rows, never = [], []
@@ -153,12 +156,14 @@ def features_of(case: Case) -> Matrix:
             never.append(name)
         else:
             rows.append(FeatureRow(name, bool(feature.group), list(cells)))
-    return Matrix([(_column(column), ", ".join(column)) for column in alike.values()], rows, never)
+    return Matrix([_column(column) for column in alike.values()], rows, never)
 
 
-def _column(devices: list[str]) -> str:
-    more = f" and {len(devices) - _NAMES} more" if len(devices) > _NAMES else ""
-    return ", ".join(devices[:_NAMES]) + more
+def _column(devices: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return a few names for a column, those of the host first, and all of them with their network namespaces."""
+    names = list(dict.fromkeys(dev for _, dev in sorted(devices, key=lambda device: bool(device[0]))))
+    more = f" and {rest} more" if (rest := len(devices) - len(names[:_NAMES])) else ""
+    return ", ".join(names[:_NAMES]) + more, ", ".join(f"{scope}: {dev}" if scope else dev for scope, dev in devices)
 
 
 def _cell(feature: DeviceFeature | None) -> Cell:

@@ -166,7 +166,7 @@ class _Page:
             yield (Span("Could not look at", "title"),)
             shown = diagnosis.missing if self._everything else diagnosis.missing[:_MISSING]
             for each in shown:
-                help_ = f". {each.remedy}" if each.remedy else ""
+                help_ = f" \N{EN DASH} {each.remedy}" if each.remedy else ""
                 yield from self._wrapped(line_of(f"{each.what}: {each.why}{help_}"), Span("  - ", "quiet"), 4)
             if rest := len(diagnosis.missing) - len(shown):
                 yield (Span(f"    … and {rest:,} more (--all tells them)", "quiet"),)

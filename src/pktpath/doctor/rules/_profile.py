@@ -27,15 +27,17 @@ WORK = re.compile(
     r"|netdev_send|\w*_xmit|\w*tx_burst|rte_vhost_enqueue|conntrack_|rte_memcpy|\w*memcpy|\w*memmove"
 )
 CHECKSUM = re.compile(
-    r"(?:do_)?csum_(?!ipv6_magic)|do_csum$|__?skb_checksum(?!_complete_unset)|skb_(?:copy_and_)?csum|__wsum|csum$"
+    r"(?:do_)?csum_(?!ipv6_magic)|do_csum$|(?:__)?skb_checksum(?!_complete_unset)|skb_(?:copy_and_)?csum|__wsum|csum$"
 )
 LOCK = re.compile(
-    r"(?:native_|__pv_)?queued_(?:spin|read|write)_lock_slowpath|osq_lock|(?:mutex|rwsem)_spin_on_owner|ticket_spin_lock"
+    r"(?:native_|__pv_)?queued_(?:spin|read|write)_lock_slowpath|osq_lock|do_raw_spin_lock|(?:mutex|rwsem)_spin_on_owner|ticket_spin_lock"
 )
 _STAGES = (
     ("locks", LOCK),
     ("checksums", CHECKSUM),
-    ("copies", re.compile(r"(?:_?_?copy_(?:user|to_user|from_user|from_iter|to_iter|page)|copyin$|copyout$|rep_movs|memcpy|__memcpy|memmove|__arch_copy|skb_copy_)")),
+    ("copies", re.compile(
+        r"(?:_?_?copy_(?:user|to_user|from_user|from_iter|to_iter|page)|copyin$|copyout$|rep_movs|memcpy|__memcpy|"
+        r"memmove|__arch_copy|skb_copy_)")),
     ("buffers", re.compile(
         r"__(?:alloc|build|netdev_alloc|napi_alloc)_skb|alloc_skb|(?:__)?kfree_skb|consume_skb|skb_release|kmem_cache_|kmalloc"
         r"|kfree$|__slab|get_page_from_freelist|__alloc_pages|free_unref|page_frag_|page_pool_|napi_consume")),
@@ -43,9 +45,15 @@ _STAGES = (
     ("Open vSwitch", re.compile(r"ovs_|masked_flow_lookup|flow_lookup|miniflow_|emc_|dpcls_|dp_netdev_")),
     ("netfilter", re.compile(r"nf_|nft_|ipt_|nf_hook|ip6?t_do_table|__nf_")),
     ("segmentation", re.compile(r"skb_segment|tcp_gso|__skb_gso|inet_gso|validate_xmit_skb|skb_mac_gso")),
-    ("scheduling", re.compile(r"(?:__)?schedule|try_to_wake_up|ttwu|finish_task_switch|__wake_up|futex_|context_switch|pick_next|enqueue_task|dequeue_task|(?:en|de)queue_entity|update_curr|check_events|xen_hypercall")),
-    ("driver", re.compile(r"\w+_(?:poll|clean_rx_irq|clean_tx_irq|start_xmit|xmit_frame|rx_poll)$|net_rx_action|process_backlog|veth_|virtnet_|loopback_xmit|dev_hard_start_xmit")),
-    ("TCP/UDP and IP", re.compile(r"tcp_|__tcp|udp_|__udp|ip_|__ip_|ipv6_|ip6_|inet_|sock_|sk_|__sk_|netif_|__netif|dev_queue_xmit|__dev_queue|skb_")),
+    ("scheduling", re.compile(
+        r"(?:__)?schedule|try_to_wake_up|ttwu|finish_task_switch|__wake_up|futex_|context_switch|pick_next|enqueue_task|"
+        r"dequeue_task|(?:en|de)queue_entity|update_curr")),
+    ("driver", re.compile(
+        r"\w+_(?:poll|clean_rx_irq|clean_tx_irq|start_xmit|xmit_frame|rx_poll)$|net_rx_action|process_backlog|veth_|"
+        r"virtnet_|loopback_xmit|dev_hard_start_xmit")),
+    ("TCP/UDP and IP", re.compile(
+        r"tcp_|__tcp|udp_|__udp|ip_|__ip_|ipv6_|ip6_|inet_|sock_|sk_|__sk_|netif_|__netif|dev_queue_xmit|__dev_queue|"
+        r"skb_")),
     ("system calls", re.compile(r"(?:entry_)?(?:SYSCALL|syscall)|do_syscall|sys_|SYSC_|__x64_sys|vfs_|fget|fdget|__fget")),
 )  # fmt: skip
 """Which stage a function belongs to; the first that fits, from the innermost function outwards."""

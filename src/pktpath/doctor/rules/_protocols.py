@@ -76,3 +76,9 @@ def evidence(*changes: Change) -> tuple[Place, ...]:
     """Return the lines of all looks at these, each once: many counters stand in one line."""
     places = dict.fromkeys(place for change in changes for place in reversed(change.places))
     return tuple(places)[:6]
+
+
+def per_cent(part: int, whole: int) -> str:
+    """Return `2.1 %`, `0.04 %`, `100 %`."""
+    share = 100 * part / whole if whole else 0.0
+    return f"{share:.0f} %" if share >= 10 else f"{share:.2g} %"

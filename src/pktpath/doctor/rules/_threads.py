@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
-from pktpath.doctor.facts.process import Process, Stack, Thread
+from pktpath.doctor.facts.process import OpenFile, Process, Stack, Thread
 
 POLL_NAME = re.compile(r"pmd\d{0,6}$|pmd-c\d|lcore-(?:worker|slave)|rte-worker|dpdk-worker|vpp_wk_\d")
 POLL_FRAMES = frozenset(
     ("pmd_thread_main", "dp_netdev_process_rxq_port", "eal_thread_loop", "eal_worker_thread_loop", "vlib_worker_loop")
 )
+POLLS = 20.0
+"""Per cent of a core: below, the thread sleeps more than it polls; it may have to share its core with others."""
 _MOVES = re.compile(r"ovs-vswitchd|ovs-vswit|pmd|lcore|dpdk|testpmd|vpp|handler\d|revalidator\d|vhost|pktpath")
 
 
@@ -94,7 +96,18 @@ def process_name(case: Case, pid: int) -> str:
     names = [fact.name for fact in case.all(Process) if fact.pid == pid and fact.name]
     if not pid:
         return "the process"
-    return f"{max(names, key=len)} ({pid})" if names else f"process {pid}"
+    if not names:
+        return f"process {pid}"
+    name = max(names, key=len)
+    # lsof shows 9 letters of a name, the kernel 15: the program's own file has all of them.
+    files = [file.name for file in case.all(OpenFile) if file.pid == pid and file.fd == "txt"] if len(name) in (9, 15) else []
+    whole = next((file.split(" (")[0].rsplit("/", 1)[-1] for file in files), "")
+    return f"{whole if whole.startswith(name) else name} ({pid})"
+
+
+def begin(who: str) -> str:
+    """Return the words at the beginning of a sentence: names of programs stay as they are."""
+    return who[:1].upper() + who[1:] if who.startswith(("process ", "the ", "thread ")) else who
 
 
 def moves_packets(name: str) -> bool:

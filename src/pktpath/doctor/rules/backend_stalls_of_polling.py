@@ -48,7 +48,8 @@ def backend_stalls_of_polling(case: Case) -> Iterator[Finding]:
             continue
         misses = events.get("cache-misses")
         each = (
-            f" Each of the {misses.value:,.0f} cache misses would have to cost {stalled.value / misses.value:,.0f} cycles to be the cause."
+            f" Each of the {misses.value:,.0f} cache misses would have to cost {stalled.value / misses.value:,.0f} cycles "
+            "to be the cause."
             if misses and misses.value
             else ""
         )
@@ -56,10 +57,12 @@ def backend_stalls_of_polling(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE,
             confidence=Confidence.LIKELY,
-            summary=f"{100 * stalled.value / cycles.value:.1f} % of the cycles of {target} stalled in the back end, most likely in "
+            summary=f"{100 * stalled.value / cycles.value:.1f} % of the cycles of {target} stalled in the back end, most "
+            "likely in "
             "reading the timer and in the dependent polling of an empty ring.",
             evidence=(stalled.at, cycles.at, *([misses.at] if misses else []), *(shown or [polling[0].places[0]])),
-            why="A read of the counter waits until everything before it is done, and the branch behind a look into a ring waits for "
+            why="A read of the counter waits until everything before it is done, and the branch behind a look into a "
+            "ring waits for "
             f"memory that the other side may write; a poll-mode thread without packets does nothing else.{each}",
             about=target,
             proof="Count again under traffic: the share falls when packets are handled if polling is the cause, and rises with "

@@ -1,11 +1,11 @@
 """Which stages of the packet path the sampled stacks are in.
 
-Each stack counts for one stage, by the innermost of its functions whose stage is known: copies between kernel and program, checksums,
-allocation of buffers, GRO, Open vSwitch's lookups, netfilter, locks, the driver, protocols. For a bulk receiver copies are the
-largest share when everything else is well: that is what is left when GRO and offloads do their part.
+Each stack counts for one stage, by the innermost of its functions whose stage is known: copies between kernel and program,
+checksums, allocation of buffers, GRO, Open vSwitch's lookups, netfilter, locks, the driver, protocols. For a bulk receiver
+copies are the largest share when everything else is well: that is what is left when GRO and offloads do their part.
 
-Speaks when a hundred samples of stacks are there that are not an idle CPU's, and half of them are of known stages. It is a note.
-`software-checksum-hot` and `lock-contention-hot` speak of two stages that should not be large.
+Speaks when a hundred samples of stacks are there that are not an idle CPU's, and half of them are of known stages. It is a
+note. `software-checksum-hot` and `lock-contention-hot` speak of two stages that should not be large.
 Sources: functions of the kernel by their files (net/core/datagram.c, skbuff.c, gro.c, lib/checksum.c, kernel/locking).
 """
 
@@ -46,7 +46,8 @@ def cycles_by_stage(case: Case) -> Iterator[Finding]:
         evidence=tuple(stack.at for _, _, stack in named[:5]),
         why=f"Most are in {first[0]} (mostly {next((f for f in reversed(first[2].frames)), '')}). "
         + (
-            "Copies between the kernel and the program are what a bulk transfer is left with when GRO and offloads do their part; "
+            "Copies between the kernel and the program are what a bulk transfer is left with when GRO and offloads do "
+            "their part; "
             "they fall only with zero copy (MSG_ZEROCOPY, TCP_ZEROCOPY_RECEIVE) or smaller buffers that stay in the cache."
             if first[0] == "copies"
             else "Each stack counts once, for its innermost function whose stage is known."

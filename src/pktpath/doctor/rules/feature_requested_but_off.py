@@ -75,16 +75,14 @@ def _why(
     if kind in {"bridge", "bond", "team", "vlan", "802.1Q VLAN Support", "macvlan", "bonding"}:
         below = devices.get((device[0], link.lower)) if link and link.lower else None
         if below and (lower := below.get(name)) and not lower.active:
-            return f"{link.lower if link else 'the device below'} does not do it", "A device can do no more than the one below "
-            "it."
+            return f"{lower.dev} does not do it", "A device can do no more than the one below it."
         return None if kind == "bridge" else ("a device below does not do it", "A device can do no more than those below it.")
     if kind == "tun" or (not kind and re.match(r"tap|tun|vnet\d", device[1])):
         return (
             "the program behind it does not take such frames",
             (
                 "The program that holds a tap device (a hypervisor, a virtual switch) must say which offloads it takes "
-                "(TUNSETOFFLOAD); "
-                "while nobody holds it, or it says nothing, the kernel does the work itself."
+                "(TUNSETOFFLOAD); while nobody holds it, or it says nothing, the kernel does the work itself."
             ),
         )
     if (broken := reason(name, known)) and known[name].requested:

@@ -1,10 +1,11 @@
 """The processor's counters are not there, so nothing can be said about cycles, instructions and stalls.
 
-`<not supported>` means that the kernel has no such event here: virtual machines mostly have no counters (no virtual PMU), and many
-processors cannot count stalled cycles. It is not a zero. `perf record` then samples by the clock (`cpu-clock`), which sees
+`<not supported>` means that the kernel has no such event here: virtual machines mostly have no counters (no virtual PMU), and
+many processors cannot count stalled cycles. It is not a zero. `perf record` then samples by the clock (`cpu-clock`), which sees
 user code and most of the kernel, but not what runs with interrupts off.
 
-Speaks when events of the hardware are `<not supported>`. It is a note. Silent for `<not counted>`: there the thread did not run.
+Speaks when events of the hardware are `<not supported>`. It is a note. Silent for `<not counted>`: there the thread did not
+run.
 Sources: perf-stat(1), perf_event_open(2).
 """
 

@@ -30,7 +30,7 @@ def idle_poll_cycles(case: Case) -> Iterator[Finding]:
     loops = idle_loops(case)
     if not loops:
         return
-    best = max(loops, key=lambda loop: loop.timer.percent + loop.polling.percent)
+    best = max(loops, key=lambda loop: loop.timer.percent)
     reads = counter_reads(case)
     yield Finding(
         severity=Severity.NOTE,
@@ -44,11 +44,12 @@ def idle_poll_cycles(case: Case) -> Iterator[Finding]:
                 )
             )
         )[:6],
-        why="A poll-mode thread reads the time in every round and asks its queues; with nothing to receive nothing else is left to do. "
+        why="A poll-mode thread reads the time in every round and asks its queues; with nothing to receive nothing else "
+        "is left to do. "
         + (
             f"In the instructions {reads.percent:.1f} % of the samples are at reading the counter ({reads.symbols[0]})"
             + (
-                f" and {reads.waits:.1f} % at the branch that waits for the answer of the empty queue. "
+                f" and {reads.waits:.1f} % at the compare and branch behind the answer of the empty queue. "
                 if reads.waits >= 5
                 else ". "
             )
@@ -57,7 +58,8 @@ def idle_poll_cycles(case: Case) -> Iterator[Finding]:
         )
         + "These cycles are free for packets as soon as some come.",
         about=best.thread,
-        proof="ovs-appctl dpif-netdev/pmd-stats-clear, some seconds later dpif-netdev/pmd-perf-show: idle iterations near 100 % and "
+        proof="ovs-appctl dpif-netdev/pmd-stats-clear, some seconds later dpif-netdev/pmd-perf-show: idle iterations "
+        "near 100 % and "
         "Rx packets 0 say that there was nothing to do; under traffic the share of the clock falls.",
     )
 
@@ -69,5 +71,5 @@ def _summary(loop: Loop, profiles: int) -> str:
         rest = f" and {loop.polling.percent:.1f} % in asking its queues ({', '.join(loop.polling.symbols[:3])})"
     else:
         rest = f" and the rest in {loop.object} without symbols"
-    more = f" in the clearest of {profiles} profiles" if profiles > 1 else ""
+    more = f" in one of {profiles} such profiles" if profiles > 1 else ""
     return f"{clock}{rest}{more}: it looks into empty rings."

@@ -1,11 +1,11 @@
 """CPUs spin for a lock that another one holds.
 
-`queued_spin_lock_slowpath` is entered only when a spin lock is taken already: its share of the samples is time in which a CPU does
-nothing but wait for another one. On the packet path that is often one transmit queue or qdisc that many CPUs send to, one
+`queued_spin_lock_slowpath` is entered only when a spin lock is taken already: its share of the samples is time in which a CPU
+does nothing but wait for another one. On the packet path that is often one transmit queue or qdisc that many CPUs send to, one
 socket that many threads read, or conntrack's tables.
 
-Speaks when functions that wait for locks have 10 % of a profile or of the sampled stacks; the callers are named where stacks are
-known. Virtual machines spin for locks whose holder does not run (steal), so the cause is never certain.
+Speaks when functions that wait for locks have 10 % of a profile or of the sampled stacks; the callers are named where stacks
+are known. Virtual machines spin for locks whose holder does not run (steal), so the cause is never certain.
 Sources: kernel/locking/qspinlock.c, Documentation/networking/scaling.rst (XPS).
 """
 
@@ -36,10 +36,13 @@ def lock_contention_hot(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity=Severity.WARNING,
         confidence=Confidence.LIKELY,
-        summary=f"{part.percent:.1f} % of the samples wait for a lock that another CPU holds ({', '.join(part.symbols[:3])}{asked}).",
+        summary=f"{part.percent:.1f} % of the samples wait for a lock that another CPU holds "
+        f"({', '.join(part.symbols[:3])}{asked}).",
         evidence=tuple(part.places[:6]),
-        why="This function runs only when the lock is taken. On the packet path many CPUs then share one transmit queue or qdisc, one "
+        why="This function runs only when the lock is taken. On the packet path many CPUs then share one transmit queue "
+        "or qdisc, one "
         "socket or one table; more queues (ethtool -L, XPS) or a socket for each thread (SO_REUSEPORT) part them.",
         about=callers[0] if callers else "",
-        proof="perf lock contention -ab -- sleep 5 names the lock and who waits; in a virtual machine see steal (st) of top as well.",
+        proof="perf lock contention -ab -- sleep 5 names the lock and who waits; in a virtual machine see steal (st) of "
+        "top as well.",
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.perf import PerfCount
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
+from pktpath.doctor.rules._threads import begin
 
 IDLE = 0.05
 """Of a core: a daemon's timers and keep-alives need one to three per cent."""
@@ -36,7 +37,7 @@ def process_idle(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE,
             confidence=Confidence.CERTAIN,
-            summary=f"{who[:1].upper()}{who[1:]} is idle: it used {count.value / 10 / count.elapsed:.1f} % of a core, "
+            summary=f"{begin(who)} is idle: it used {count.value / 10 / count.elapsed:.1f} % of a core, "
             f"{count.value:,.0f} ms in {count.elapsed:,.0f} s.",
             evidence=(count.at, *others),
             why="What system calls, symbols or counters show of it belongs to that small part: it is no load and not what slows "

@@ -70,9 +70,7 @@ def _beside(qdisc: Qdisc, other: Qdisc) -> bool:
 
 def _why(qdisc: Qdisc, purpose: bool, full: Change | None) -> str:
     if purpose:
-        return f"{qdisc.kind} drops on purpose, to keep a queue short or a rate: the line, or the rate that was set, is the "
-        "limit."
+        return f"{qdisc.kind} drops on purpose, to keep a queue short or a rate: the line or the rate that was set is the limit."
     if full and full.rise:
-        return f"Its queue was full ({full.counter.name} {full}): more is sent than the device takes, or a flow sends in long "
-        "bursts."
+        return f"Its queue was full ({full.counter.name} {full}): more is sent than the device takes, or in long bursts."
     return "Its queue was full: more is sent than the device takes, or the device did not take packets for a while."

@@ -26,9 +26,8 @@ from pktpath.doctor.rules._threads import process_name
 def ready_descriptor_delivered(case: Case) -> Iterator[Finding]:
     """One finding a trace."""
     for trace in traced(case):
-        first = trace.list[0].at
-        ready = [one for one in case.all(ReadyDescriptor) if (one.at.source, one.at.order) == (first.source, first.order)]
-        failed = [(call, count) for call in trace.list for name, count in call.errnos if name in AGAIN]
+        ready = [one for one in case.all(ReadyDescriptor) if trace.holds(one.at)]
+        failed = [(call, count) for call in trace.syscalls for name, count in call.errnos if name in AGAIN]
         delivered = sum(one.delivered for one in ready)
         if not delivered or not failed or any(one.empty for one in ready):
             continue
@@ -40,9 +39,11 @@ def ready_descriptor_delivered(case: Case) -> Iterator[Finding]:
             severity=Severity.NOTE,
             confidence=Confidence.CERTAIN,
             summary=f"{subject} (fd {', '.join(str(one.fd) for one in ready[:6])}) did deliver, {delivered} of "
-            f"{sum(one.reported for one in ready)} times; the {sum(count for _, count in failed):,} calls that failed with EAGAIN "
-            "are on descriptors that it did not report.",
+            f"{sum(one.reported for one in ready)} times; the {sum(count for _, count in failed):,} calls that failed "
+            "with EAGAIN "
+            "asked descriptors that it had not reported.",
             evidence=(best.at, *(call.at for call, _ in failed[:3])),
-            why="poll names what has something; the loop then asks every descriptor without blocking, and the others have nothing.",
+            why="poll names what has something; the loop then asks every descriptor without blocking, and the others "
+            "have nothing.",
             about=process_name(case, trace.pid),
         )

@@ -4,8 +4,8 @@ A mapping `(deleted)` of a program or shared library says that its file was remo
 had loaded it. The process goes on with what it has; symbols that perf and gdb take from the new file may be wrong; a plug-in
 that is loaded later may not fit; and the next start runs other code than today, perhaps in the middle of the night.
 
-Speaks when an executable mapping or a file `*.so*` is marked `(deleted)`, by pmap or lsof (`DEL`). It is a warning for programs that
-move packets (Open vSwitch, DPDK, libibverbs), a note for others.
+Speaks when an executable mapping or a file `*.so*` is marked `(deleted)`, by pmap or lsof (`DEL`). It is a warning for
+programs that move packets (Open vSwitch, DPDK, libibverbs), one note for all others together.
 Silent for files that are deleted on purpose: memfd, huge pages, SysV and POSIX shared memory, /tmp.
 Sources: proc(5) /proc/PID/maps, lsof(8) DEL.
 """
@@ -17,7 +17,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.process import Mapping, OpenFile
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
-from pktpath.doctor.rules._threads import moves_packets, process_name
+from pktpath.doctor.rules._threads import begin, moves_packets, process_name
 
 _ON_PURPOSE = re.compile(r"/?memfd:|/dev/|/SYSV|/tmp/|/var/tmp/|/run/|/proc/|\[|/anon_hugepage|.*(?:rtemap_|hugepages)")
 _LIBRARY = re.compile(r"[^\s]*\.so(?:\.[\w.-]+)?$")
@@ -41,26 +41,37 @@ def replaced_libraries(case: Case) -> Iterator[Finding]:
         path, deleted, _ = file.name.partition(" (deleted)")
         if (file.fd.startswith("DEL") or (deleted and file.fd in ("txt", "mem"))) and (file.fd == "txt" or _LIBRARY.match(path)):
             _add(gone, file.pid, path, file.at)
+    others: dict[int, dict[str, Place]] = {}
     for pid, paths in gone.items():
-        names = [path.rsplit("/", 1)[-1] for path in paths]
         who = process_name(case, pid)
-        packets = moves_packets(who) or any(_PACKETS.match(path) for path in paths)
-        some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        what = f"{len(names)} programs or libraries" if len(names) > 1 else "a program or library"
-        yield Finding(
-            severity=Severity.WARNING if packets else Severity.NOTE,
-            confidence=Confidence.CERTAIN,
-            summary=f"{who[:1].upper()}{who[1:]} runs {what} that were replaced or deleted on disk since it began ({some}).",
-            evidence=tuple(paths.values())[:6],
-            why="The files are marked (deleted): an installation removed or replaced them under the running process. It goes on with "
-            "the old code, perf and gdb may show wrong symbols for it, and its next start runs something else.",
-            about=who,
-            remedies=(_restart(who),),
-        )
+        if moves_packets(who) or any(_PACKETS.match(path) for path in paths):
+            yield _finding(Severity.WARNING, who, paths, _restart(who))
+        else:
+            others[pid] = paths
+    if others:
+        names = list(dict.fromkeys(process_name(case, pid) for pid in others))
+        who = names[0] if len(names) == 1 else f"{len(names)} other processes ({', '.join(names[:3])}, …)"
+        yield _finding(Severity.NOTE, who, {path: at for paths in others.values() for path, at in paths.items()}, _restart(""))
+
+
+def _finding(severity: Severity, who: str, paths: dict[str, Place], remedy: Remedy) -> Finding:
+    names = [path.rsplit("/", 1)[-1] for path in paths]
+    some = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    what = f"{len(names)} libraries or programs that were" if len(names) > 1 else "a library or program that was"
+    return Finding(
+        severity=severity,
+        confidence=Confidence.CERTAIN,
+        summary=f"{begin(who)} still run{'' if 'processes' in who else 's'} {what} replaced or deleted on disk ({some}).",
+        evidence=tuple(paths.values())[:6],
+        why="The files are marked (deleted): an installation removed or replaced them under the running process. It goes on with "
+        "the old code, perf and gdb may show wrong symbols for it, and its next start runs something else.",
+        about=who,
+        remedies=(remedy,),
+    )
 
 
 def _add(gone: dict[int, dict[str, Place]], pid: int, path: str, at: Place) -> None:
-    if path.startswith("/") and not _ON_PURPOSE.match(path):
+    if path.startswith("/") and not path.endswith("/") and not _ON_PURPOSE.match(path):
         gone.setdefault(pid, {}).setdefault(path, at)
 
 

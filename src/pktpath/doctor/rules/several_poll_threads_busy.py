@@ -1,11 +1,11 @@
 """All threads are busy because the process has several that poll, and the futex calls are the others waiting.
 
-Each core in `pmd-cpu-mask` (or each lcore of DPDK) gets a poll-mode thread, and each uses its core completely. Those threads make
-no system calls; what strace shows in such a process are the others, which wait for one another: `futex` is how a thread
+Each core in `pmd-cpu-mask` (or each lcore of DPDK) gets a poll-mode thread, and each uses its core completely. Those threads
+make no system calls; what strace shows in such a process are the others, which wait for one another: `futex` is how a thread
 sleeps until a lock, a condition or the end of an RCU grace period, not work.
 
-Speaks when two poll-mode threads or more use 80 % of a core each, or when stacks of several threads stand in a poll loop; the
-part that futex has of the system calls is added where it is the largest. It is a note.
+Speaks when two poll-mode threads or more use a core each, or what they get of it, or when stacks of several threads stand in a
+poll loop; the part that futex has of the system calls is added where it is the largest. It is a note.
 Sources: Documentation/topics/dpdk/pmd.rst of Open vSwitch, futex(2).
 """
 
@@ -16,10 +16,10 @@ from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.process import Stack, Syscall, Thread
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.rules._syscalls import traced
-from pktpath.doctor.rules._threads import poll_stacks, threads
+from pktpath.doctor.rules._threads import POLLS, poll_stacks, threads
 
-BUSY, MOST = 80.0, 0.4
-"""Per cent of a core; the share of all system calls from which futex is what strace mostly shows."""
+MOST = 0.4
+"""The share of all system calls from which futex is what strace mostly shows."""
 
 
 @rule(
@@ -31,15 +31,16 @@ BUSY, MOST = 80.0, 0.4
 def several_poll_threads_busy(case: Case) -> Iterator[Finding]:
     """One finding for each process with such threads."""
     told = threads(case)
-    busy = [one for one in told.values() if one.polls and one.cpu >= BUSY]
+    busy = [one for one in told.values() if one.polls and one.cpu >= POLLS]
     words, places = _futex(case)
     for pid in dict.fromkeys(one.pid for one in busy):
         own = [one for one in busy if one.pid == pid]
         if len(own) > 1:
-            rest = [one for one in told.values() if one.pid == pid and not one.polls and one.cpu >= BUSY / 2]
+            rest = [one for one in told.values() if one.pid == pid and not one.polls and one.cpu >= 50]
             others = f", and {', '.join(map(str, rest[:3]))} besides" if rest else "; no other thread is"
             yield _finding(
-                f"{len(own)} poll-mode threads are busy, each on a core of its own ({', '.join(map(str, own[:4]))}){others}.",
+                f"{len(own)} poll-mode threads poll, each on the core that it was given "
+                f"({', '.join(map(str, own[:4]))}){others}.",
                 (*(one.places[0] for one in own[:4]), *places), words, Confidence.CERTAIN, f"process {pid}",
             )  # fmt: skip
     stacks = {tid: looks for tid, looks in poll_stacks(case).items() if tid not in told}
@@ -60,8 +61,8 @@ def several_poll_threads_busy(case: Case) -> Iterator[Finding]:
 
 def _futex(case: Case) -> tuple[str, tuple[Place, ...]]:
     for trace in traced(case):
-        calls = sum(call.calls for call in trace.list)
-        futex: list[Syscall] = [call for call in trace.list if call.name == "futex"]
+        calls = sum(call.calls for call in trace.syscalls)
+        futex: list[Syscall] = [call for call in trace.syscalls if call.name == "futex"]
         count = sum(call.calls for call in futex)
         if calls and count >= MOST * calls:
             return f" futex, {count:,} of {calls:,} system calls, is how the other threads sleep.", (futex[0].at,)
@@ -71,6 +72,7 @@ def _futex(case: Case) -> tuple[str, tuple[Place, ...]]:
 def _finding(summary: str, evidence: tuple[Place, ...], words: str, confidence: Confidence, about: str) -> Finding:
     return Finding(
         severity=Severity.NOTE, confidence=confidence, summary=summary, evidence=evidence, about=about,
-        why=f"Each core of pmd-cpu-mask, or each lcore, has a thread that polls and never sleeps, with or without traffic.{words}",
-        proof="" if confidence == Confidence.CERTAIN else "top -H -b -n 2 -p PID names the busy threads: pmd-cNN/id:N or lcore-worker-N.",
+        why="Each core of pmd-cpu-mask, or each lcore, has a thread that polls and never sleeps, with or without "
+        f"traffic.{words}",
+        proof="" if confidence == Confidence.CERTAIN else "top -H -b -n 2 -p PID names them: pmd-cNN/id:N, lcore-worker-N.",
     )  # fmt: skip

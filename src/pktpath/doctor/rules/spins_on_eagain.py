@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.process import Syscall
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
-from pktpath.doctor.rules._syscalls import ASKS, POLLS, Traced, asking_in_vain, traced
-from pktpath.doctor.rules._threads import Known, is_poll_thread, process_name, threads
+from pktpath.doctor.rules._syscalls import ASKS, POLLS, Traced, asking_in_vain, surely_again, traced
+from pktpath.doctor.rules._threads import Known, begin, is_poll_thread, process_name, threads
 
 RATE, ALONE, EACH, CPU = 5000.0, 0.9, 100.0, 90.0
 
@@ -34,7 +34,7 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
         failed, asked = sum(call.errors for call in vain), trace.calls(ASKS)
         if trace.pid in told or failed < 1000 or failed < ALONE * asked or trace.calls(POLLS) * EACH > failed:
             continue
-        if any(is_poll_thread(case, call.tid or trace.pid) for call in vain):
+        if any(is_poll_thread(case, tid) for call in vain for tid in call.tids):
             continue
         busy = _busy(case, trace)
         if busy is not None and busy.cpu < CPU / 2:
@@ -43,7 +43,7 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
         if (rate is not None and rate < RATE) or (rate is None and (busy is None or busy.cpu < CPU)):
             continue
         told.add(trace.pid)
-        known = sum(count for call in vain for name, count in call.errnos if name == "EAGAIN")
+        known = surely_again(case, trace.pid, vain[0].name)
         first = vain[0]
         speed = f" ({rate:,.0f} a second)" if rate is not None else ""
         used = f" and uses {busy.cpu:g} % of a core" if busy else ""
@@ -51,10 +51,12 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.PROBLEM,
             confidence=Confidence.CERTAIN if known and rate is not None else Confidence.LIKELY,
-            summary=f"{who[:1].upper()}{who[1:]} asks in vain: {failed:,} of {asked:,} {first.name} calls failed with EAGAIN{speed}{used}.",
+            summary=f"{begin(who)} asks in vain: {failed:,} of {asked:,} {first.name} calls failed with EAGAIN{speed}{used}.",
             evidence=tuple(call.at for call in vain[:3]) + tuple(busy.places[:2] if busy else ()),
-            why="It reads without blocking and tries again at once instead of sleeping in poll or epoll until there is something: "
-            "every question enters the kernel, and the core is not there for others. The program must wait; no switch of the host "
+            why="It reads without blocking and tries again at once instead of sleeping in poll or epoll until there is "
+            "something: "
+            "every question enters the kernel, and the core is not there for others. The program must wait; no switch of "
+            "the host "
             "changes that.",
             about=who,
             proof="strace -p PID prints the calls with their reason; top -H -b -n 2 -p PID shows the thread at 100 %.",
@@ -63,7 +65,7 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
 
 def _busy(case: Case, trace: Traced) -> Known | None:
     """Return the busiest thread among those that were watched."""
-    tids = {call.tid for call in trace.list} - {0}
+    tids = {call.tid for call in trace.syscalls} - {0}
     own = [
         one
         for one in threads(case).values()

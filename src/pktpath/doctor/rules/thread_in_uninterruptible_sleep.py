@@ -35,7 +35,8 @@ def thread_in_uninterruptible_sleep(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             confidence=Confidence.LIKELY,
-            summary=f"Thread {last.name} ({last.tid}) is in uninterruptible sleep (D) in {len(looks)} looks{apart}: it hangs in the kernel.",
+            summary=f"Thread {last.name} ({last.tid}) is in uninterruptible sleep (D) in {len(looks)} looks{apart}: it "
+            "hangs in the kernel.",
             evidence=(last.at, first.at),
             why="It waits for a device, a file system or a lock of the kernel and takes no signals, not even SIGKILL.",
             about=f"{last.name} ({last.tid})",

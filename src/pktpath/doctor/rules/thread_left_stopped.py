@@ -1,10 +1,12 @@
 """A thread of a program that moves packets is stopped.
 
-State T is a thread that SIGSTOP or a terminal stopped, t one that a debugger or strace holds. It does nothing until it goes on: the
-queues that it polls fill up and packets are lost. A debugger that was killed, or gdb that waits in another window, leaves it so.
+State T is a thread that SIGSTOP or a terminal stopped, t one that a debugger or strace holds. It does nothing until it goes on:
+the queues that it polls fill up and packets are lost. A debugger that was killed, or gdb that waits in another window, leaves
+it so.
 
 Speaks when a thread with the name of a packet mover, or of the only process that was looked at, is in state T; for t it is a
-note, as the look itself may hold it (strace and gdb do for moments). Silent for other programs, such as an editor in the background.
+note, as the look itself may hold it (strace and gdb do for moments). Silent for other programs, such as an editor in the
+background.
 Sources: ps(1) PROCESS STATE CODES, ptrace(2).
 """
 
@@ -50,5 +52,6 @@ def thread_left_stopped(case: Case) -> Iterator[Finding]:
                     undo=f"kill -STOP {pid or 'PID'}", verify=f"ps -L -p {pid or 'PID'} -o tid,stat,comm shows S or R",
                 ),
             ),
-            proof="A second ps some seconds later: if it is still t, grep TracerPid /proc/PID/status names the debugger." if traced else "",
+            proof="A second ps some seconds later; if it is still t, grep TracerPid /proc/PID/status names the debugger."
+            if traced else "",
         )  # fmt: skip

@@ -42,7 +42,10 @@ MUCH = 125e6
 def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
     """One finding for all cards that lose the same."""
     tunnels, kinds = udp_tunnels(case), kinds_of(case)
-    below = {card: tunnel for tunnel in tunnels for card in tunnel.cards}
+    below: dict[Device, list[Tunnel]] = {}
+    for tunnel in tunnels:
+        for card in tunnel.cards:
+            below.setdefault(card, []).append(tunnel)
     found: dict[tuple[str, ...], list[tuple[Device, dict[str, DeviceFeature]]]] = {}
     # Without a word about tunnels, only a table that somebody pasted alone is worth reading aloud.
     alone = set() if tunnels or links_of(case) else _cards(case, kinds)
@@ -52,18 +55,18 @@ def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
             found.setdefault(lost, []).append((device, known))
     for lost, devices in found.items():
         (device, known), names = devices[0], listed(device[1] for device, _ in devices)
-        tunnel = below.get(device)
-        rate = rate_of(case, (tunnel.scope, tunnel.name), "tx") if tunnel else None
-        much = rate is not None and rate.packets * rate.size >= MUCH and "tx-udp_tnl-segmentation" in lost
+        above = below.get(device, [])
+        rates = [rate for tunnel in above if (rate := rate_of(case, (tunnel.scope, tunnel.name), "tx"))]
+        much = any(rate.packets * rate.size >= MUCH for rate in rates) and "tx-udp_tnl-segmentation" in lost
         keeps = [text for name, text in _TUNNEL.items() if name not in lost]
         switchable = [name for name in lost if (one := known.get(name)) and not one.fixed and one.requested is None]
         yield Finding(
             severity=Severity.WARNING if much and switchable else Severity.NOTE,
             confidence=Confidence.CERTAIN,
-            summary=f"{_subject(tunnel)} over {names} loses {listed(_TUNNEL[name] for name in lost)} ({_said(lost, known)})"
+            summary=f"{_subject(above)} over {names} loses {listed(_TUNNEL[name] for name in lost)} ({_said(lost, known)})"
             + (f"; it keeps {listed(keeps)}." if keeps else "."),
             evidence=places(
-                [one.at for name in _TUNNEL if (one := known.get(name))], _base(known), tunnel.at if tunnel else None
+                [one.at for name in _TUNNEL if (one := known.get(name))], _base(known), [tunnel.at for tunnel in above]
             ),
             why="On the wire it is UDP, so the card helps the TCP inside only where it knows the tunnel. What it does not do "
             "the kernel "
@@ -79,10 +82,9 @@ def _cards(case: Case, kinds: dict[Device, str]) -> set[Device]:
     return cards if len(cards) <= 2 else set()
 
 
-def _subject(tunnel: Tunnel | None) -> str:
-    if tunnel is None:
-        return "VXLAN or Geneve"
-    return f"{'VXLAN' if tunnel.kind == 'vxlan' else 'Geneve'} ({tunnel.name})"
+def _subject(tunnels: list[Tunnel]) -> str:
+    kinds = listed({"vxlan": "VXLAN", "geneve": "Geneve"}[tunnel.kind] for tunnel in tunnels)
+    return f"{kinds} ({listed(tunnel.name for tunnel in tunnels)})" if tunnels else "VXLAN or Geneve"
 
 
 def _said(lost: tuple[str, ...], known: dict[str, DeviceFeature]) -> str:

@@ -15,12 +15,12 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.process import Mapping, OpenFile
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
-from pktpath.doctor.rules._threads import process_name
+from pktpath.doctor.rules._threads import begin, process_name
 
 _KINDS = (
     ("TAP", re.compile(r"/dev/net/tun")), ("vhost-net", re.compile(r"/dev/vhost-net")),
     ("vhost-user socket", re.compile(r".*/(?:vhost[\w.-]*|[\w.-]*vhost-?user[\w.-]*)(?: type=\w+.*)?$")),
-    ("RDMA device (uverbs)", re.compile(r"/dev/infiniband/uverbs")), ("VFIO", re.compile(r"/dev/vfio/")),
+    ("RDMA device", re.compile(r"/dev/infiniband/uverbs")), ("VFIO", re.compile(r"/dev/vfio/")),
     ("UIO", re.compile(r"/dev/uio\d")), ("AF_XDP socket", re.compile(r".*protocol: XDP|.*anon_inode:\[?xsk|socket:.*XDP")),
 )  # fmt: skip
 _HUGE = re.compile(r"/dev/hugepages|.*rtemap_\d|/mnt/huge|/?memfd:seg_\d")
@@ -50,20 +50,23 @@ def what_the_process_moves_packets_with(case: Case) -> Iterator[Finding]:
         if _HUGE.match(mapping.name):
             huge[mapping.pid] = huge.get(mapping.pid, 0) + mapping.size
     for pid, kinds in sorted(found.items(), key=lambda item: -sum(map(len, item[1].values())))[:MOST]:
-        words = ", ".join(
-            f"{len(places)} {kind}{'s' if len(places) > 1 and kind != 'VFIO' else ''}" for kind, places in kinds.items()
-        )
+        words = ", ".join(_count(kind, len(places)) for kind, places in kinds.items())
         memory = f", with {huge[pid] / 1048576:.1f} GiB in huge pages" if pid in huge else ""
         who = process_name(case, pid)
         yield Finding(
             severity=Severity.NOTE,
             confidence=Confidence.CERTAIN,
-            summary=f"{who[:1].upper()}{who[1:]} moves packets through {words}{memory}.",
+            summary=f"{begin(who)} moves packets through {words}{memory}.",
             evidence=tuple(next(iter(places.values())) for places in kinds.values())[:6],
-            why="TAP and packet sockets cost system calls and copies in the kernel; AF_XDP, vhost-user, RDMA, VFIO and UIO share memory "
+            why="TAP and packet sockets cost system calls and copies in the kernel; AF_XDP, vhost-user, RDMA, VFIO and "
+            "UIO share memory "
             "and are polled by the process itself, past the kernel's stack, its offloads and its counters.",
             about=who,
         )
+
+
+def _count(kind: str, number: int) -> str:
+    return f"{number} {kind}" + ("s" if number > 1 and kind not in ("VFIO", "UIO", "vhost-net") else "")
 
 
 def _kind(name: str) -> str:

@@ -1,21 +1,21 @@
-"""The header before a packet socket's frames, and rings that lie: no kernel is asked."""
+"""Rings of packet sockets that lie: no kernel is asked."""
 
 import struct
 
-import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pktpath.batch import FRAMES, GSO_TCP_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4, frame_bytes, make_batch
+from pktpath.batch import FRAMES, frame_bytes, make_batch
 from pktpath.errors import Refused
-from pktpath.jit import kernel
 from pktpath.pool import make_pool
 from pktpath.port.live import make_scratch
-from pktpath.port.packet_io import packet_give_back, packet_receive
-from pktpath.port.rows import RowTable
-from pktpath.port.vnet_header import read_vnet, write_vnet
-from support import naive_vnet
+from pktpath.port.memory_io import MEMORY_ROW
+from pktpath.port.packet_io import PACKET_ROW, packet_give_back, packet_receive
+from pktpath.port.pcap_io import PCAP_ROW
+from pktpath.port.rows import PortRows, make_rows, row_type
+from pktpath.port.tap_io import TAP_ROW
+from pktpath.port.xdp_rows import XDP_ROW
 from support.packet_forwarder import packet_tables
 
 SLOTS, SLOT = 64, 2048
@@ -23,18 +23,6 @@ POOL = make_pool(window=1 << 20, header=0, normal=4, large=2)
 BATCH = make_batch(POOL, 256)
 SCRATCH = make_scratch()
 USER, COPY, VLAN, TPID = 1, 2, 16, 64
-
-
-@kernel
-def reads(batch, at):
-    """Read one header into the first descriptor."""
-    return read_vnet(batch.pool.mem, at, batch.frames[0])
-
-
-@kernel
-def writes(batch, headers):
-    """Write one header from the first descriptor."""
-    return write_vnet(headers, 0, batch.frames[0])
 
 
 HEADERS = st.builds(
@@ -48,45 +36,10 @@ HEADERS = st.builds(
 )
 
 
-@given(header=HEADERS | st.binary(min_size=10, max_size=10), head=st.integers(14, 100), more=st.sampled_from((0, 1, 60000)))
-@example(header=bytes([1, 1, 54, 0, 0xE8, 3, 34, 0, 16, 0]), head=52, more=2000)
-def test_a_header_is_read_as_the_twin_reads_it(header, head, more):
-    POOL.mem[3:13] = list(header)
-    frame = BATCH.frames[0]
-    frame.head_len, frame.frame_len = head, head + more
-    expected = naive_vnet.read(header, head, head + more)
-    assert bool(reads(BATCH, 3)) == (expected is not None)
-    if expected is not None:
-        assert (frame.ip_summed, frame.csum_start, frame.csum_offset, frame.gso_type, frame.gso_size) == expected
-        assert frame.gso_segs == 1
-
-
-KINDS = (0, GSO_TCPV4, GSO_TCPV6, GSO_UDP, GSO_UDP_L4)
-
-
-@given(
-    summed=st.integers(0, 3),
-    start=st.integers(0, 65535),
-    offset=st.integers(0, 65535),
-    bits=st.sampled_from(KINDS) | st.sampled_from(KINDS).map(lambda kind: kind | GSO_TCP_ECN) | st.integers(0, (1 << 20) - 1),
-    size=st.integers(1, 65535),
-    payload=st.integers(0, 65535),
-)
-def test_a_header_is_written_as_the_twin_writes_it(summed, start, offset, bits, size, payload):
-    frame = BATCH.frames[0]
-    frame.ip_summed, frame.csum_start, frame.csum_offset = summed, start, offset
-    frame.gso_type, frame.gso_size, frame.payload_offset = bits, size, payload
-    headers = np.full((1, 16), 0xAA, np.uint8)
-    expected = naive_vnet.write(summed, start, offset, bits, size, payload)
-    assert bool(writes(BATCH, headers)) == (expected is not None)
-    if expected is not None:
-        assert headers[0].tobytes() == expected + b"\xaa" * 6
-
-
 def ring_of(slots):
     """Return tables whose first row is a ring in memory: (status, length, captured, mac, tag, tpid, bytes from mac - 10)."""
-    queues, rows = packet_tables()
-    record = queues.packet[rows.take()]
+    queues = packet_tables()
+    record = queues.packet[PortRows(queues.packet, "ring", 0).take()]
     record.mem_base, record.ring, record.slots, record.slot_bytes = POOL.mem.ctypes.data, SLOT, SLOTS, SLOT
     record.fd = -1
     POOL.mem[: POOL.base[0]] = 0xEE
@@ -193,13 +146,27 @@ def test_a_full_batch_takes_no_more():
 
 
 def test_rows_are_lent_once_and_come_back_clean():
-    rows = RowTable(np.ones(3, [("x", "i8")]).view(np.recarray))
-    taken = [rows.take() for _ in range(3)]
+    table = make_rows(row_type("x"))[:3]
+    table.x = 7
+    one, other = PortRows(table, "one", 5), PortRows(table, "other", 6)
+    taken = [one.take(), other.take(), one.take()]
     assert sorted(taken) == [0, 1, 2]
-    assert not rows.table.x.any()
-    with pytest.raises(Refused, match="more than 3 queues"):
-        rows.take()
-    rows.table[1].x = 5
-    rows.give(1)
-    assert rows.take() == 1
-    assert rows.table[1].x == 0
+    assert not table.x.any()
+    assert table.in_port[taken].tolist() == [5, 6, 5]
+    with pytest.raises(Refused, match="other: no more than 3 queues"):
+        other.take()
+    table.x[taken[0]] = 5
+    table.rx_packets[taken] = 1, 10, 100
+    one.give(taken[0])
+    assert other.take() == taken[0]
+    assert table.x[taken[0]] == 0
+    assert (one.counters()["rx_packets"], other.counters()["rx_packets"]) == (101, 10)
+    one.give_all()
+    one.give_all()
+    assert table.taken.tolist() == [row != taken[2] for row in range(3)]
+    assert (one.counters()["rx_packets"], other.counters()["rx_packets"]) == (101, 10)
+
+
+def test_a_row_is_whole_cache_lines():
+    for kind in (TAP_ROW, PACKET_ROW, XDP_ROW, PCAP_ROW, MEMORY_ROW):
+        assert kind.itemsize % 64 == 0

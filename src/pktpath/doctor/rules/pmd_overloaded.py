@@ -1,0 +1,86 @@
+"""A poll-mode thread spends nearly all its cycles on packets.
+
+Whatever comes faster than a thread can take waits in the ring of the device and is lost when that is full: at the device, as
+`dropped` of dpctl/show -s and `rx_missed_errors` of the interface. The share of cycles spent on packets is the load of a PMD;
+its 100 % CPU is not.
+
+Speaks above 95 % with traffic: a problem when receive drops of a port rise between two looks, a warning otherwise.
+Silent with less, and without a packet. Where the limit is: pmd-auto-lb, too, takes a thread above 95 % as overloaded
+(pmd-auto-lb-load-threshold in ovs-vswitchd.conf.db(5)).
+"""
+
+from collections.abc import Iterator
+
+from pktpath.doctor.case import Case, Change
+from pktpath.doctor.facts.ovs import PmdThread, Rxq
+from pktpath.doctor.finding import Confidence, Finding, Severity, rule
+from pktpath.doctor.remedy import other_config
+from pktpath.doctor.rules._ovs import cores_of, mask_of, some, value_of
+from pktpath.doctor.rules._pmd import Work, pmds
+
+FULL = 95.0
+
+
+@rule(
+    PmdThread,
+    ask="ovs-appctl dpif-netdev/pmd-stats-show, twice",
+    well="No poll-mode thread is at its limit.",
+    topic="pmd",
+)
+def pmd_overloaded(case: Case) -> Iterator[Finding]:
+    """One finding a thread."""
+    for work in pmds(case):
+        if work.share is None or work.share <= FULL or work.received < 1000:
+            continue
+        drops = _drops(case, work)
+        lost = f", and {drops[0].counter.owner} dropped {drops[0]} on receive" if drops else ""
+        rate = f" at {work.rate / 1e3:,.0f} Kpps" if work.rate else ""
+        cycles = f", {work.cycles:.0f} cycles each" if work.cycles else ""
+        yield Finding(
+            severity=Severity.PROBLEM if drops else Severity.WARNING,
+            confidence=Confidence.CERTAIN if work.twice or work.seconds else Confidence.LIKELY,
+            summary=f"The {work.name} spends {work.share:.1f} % of its cycles on packets {work.span}: "
+            f"{work.received:,.0f} packets{rate}{cycles}{lost}.",
+            evidence=some([*work.where("busy", "busy iterations", "received"), *(p for drop in drops for p in drop.places)]),
+            why="A thread that has no idle cycles left takes packets later than they come; the ring of the device fills, "
+            "and what "
+            "finds it full is dropped.",
+            about=work.name,
+            remedies=(
+                other_config(
+                    "pmd-cpu-mask",
+                    mask_of({*_mask(case), _free(case)}),
+                    value_of(case, "pmd-cpu-mask"),
+                    effect=f"Core {_free(case)} polls as well, and queues are shared among more threads; it must be a core "
+                    "of the "
+                    "node of the device that nothing else needs.",
+                    cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one "
+                    "thread: give its port more queues (options:n_rxq) first. A short gap while queues move.",
+                    verify="ovs-appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
+                ),
+            ),
+            proof="" if work.twice or work.seconds else "ovs-appctl dpif-netdev/pmd-stats-clear, and pmd-stats-show 10 s later",
+        )
+
+
+def _mask(case: Case) -> set[int]:
+    return cores_of(value_of(case, "pmd-cpu-mask")) or {work.core for work in pmds(case) if work.core is not None}
+
+
+def _free(case: Case) -> int:
+    """Return the next core that does not poll yet."""
+    return max(_mask(case), default=0) + 1
+
+
+def _drops(case: Case, work: Work) -> list[Change]:
+    """Return receive drops that rise, at ports of which the thread polls a queue."""
+    ports = {queue.port for queue in case.latest(Rxq) if queue.core == work.core}
+    found = [
+        change
+        for change in (
+            *case.changes("dpport", "rx_dropped"),
+            *case.changes("interface", "rx_missed_errors", "rx_dropped"),
+        )
+        if change.twice and change.rise > 0 and change.counter.owner.rpartition(" ")[2] in ports
+    ]
+    return sorted(found, key=lambda change: -change.rise)
