@@ -20,7 +20,7 @@ from pktpath.path.live_slow import Upcalls
 from pktpath.path.live_thread import LiveThread
 from pktpath.path.live_types import GRO_QUEUES, Control, Ring, Setting, make_context
 from pktpath.path.live_view import port_view, worker_view
-from pktpath.pool import Pool  # noqa: TC001  read at run time by whoever asks for hints
+from pktpath.pool import Pool
 from pktpath.port.live import EnginePort, RxQueue
 from pktpath.port.live_memory import LiveMemory
 from pktpath.switch.datapath import Datapath, make_ports

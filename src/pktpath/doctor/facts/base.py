@@ -1,0 +1,38 @@
+"""A fact, and the place that says so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One line of evidence."""
+
+    source: str
+    """Name of the file, or of what was read of the running host."""
+    line: int
+    """Number of the line in it, from 1; 0 where there are no lines."""
+    text: str
+    """The line as it stands there."""
+    scope: str = ""
+    """Network namespace or host that it tells of; empty for the one that everything else is about."""
+    when: float | None = None
+    """Seconds of a clock that all looks of this source share; None where the source does not say."""
+    order: int = 0
+    """Which look of the source it is: a later one has the higher number."""
+
+    def __str__(self) -> str:
+        """Return where it is, as compilers do."""
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that was seen at a place."""
+
+    at: Place
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What it is about, without what was seen of it; the same for two looks at one thing."""
+        return ()

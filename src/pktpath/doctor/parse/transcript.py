@@ -1,0 +1,132 @@
+"""A document, prose and prompts included, to facts: cut it into sections and give each to its parser.
+
+A section begins at a prompt whose command a parser knows, or at a line with the shape of a known output. It ends at the next
+prompt, at a fence of a code block, or where another shape begins. Lines are read once and never kept.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pktpath.doctor.case import Missing
+from pktpath.doctor.facts.base import Fact
+from pktpath.doctor.parse import all_parsers
+from pktpath.doctor.parse.prompt import Command, command_of
+from pktpath.doctor.parse.section import Line, Parser, Section
+
+MAX_LINE = 1 << 16
+"""Characters of a line; what is longer is cut into several."""
+
+
+class Transcript:
+    """One document that is being read."""
+
+    def __init__(
+        self, lines: Iterable[str], source: str, *, command: str = "", scope: str = "", when: float | None = None, order: int = 0
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            lines: with or without line ends.
+            source: the name that places carry.
+            command: what printed all of it, where that is known from elsewhere (a file's name).
+            scope: the network namespace it tells of.
+            when: seconds of a clock that other documents share.
+            order: which look of the source it is.
+
+        """
+        self.missing: list[Missing] = []
+        self.sections = 0
+        """How many were known."""
+        self._source, self._scope, self._when, self._order = source, scope, when, order
+        self._command = command
+        self._lines = enumerate(lines, 1)
+        self._ahead: Line | None = None
+        self._parsers = all_parsers()
+        # The shapes are tried in one go; a group of this name tells whose it is.
+        self._shapes = re.compile("|".join(f"(?P<p{i}>{_nameless(p)})" for i, p in enumerate(self._parsers) if p.shape))
+
+    def facts(self) -> Iterator[Fact]:
+        """Read all of it."""
+        if (found := self._named()) is not None:
+            yield from self._section(*found, self._command, self._scope)
+        while (line := self._next()) is not None:
+            if command := command_of(line.text):
+                if (found := self._known(command.text)) is not None:
+                    yield from self._section(*found, command.text, command.scope or self._scope)
+            elif (shaped := self._shape(line.text)) is not None:
+                self._ahead = line
+                yield from self._section(*shaped, "", self._scope)
+
+    def _named(self) -> tuple[Parser, dict[str, str]] | None:
+        """Return whose output all of it is by its name, if that says so."""
+        if self._command:
+            return self._known(self._command)
+        path = re.sub(r"\.\d+s?$", "", self._source)
+        for parser in self._parsers:
+            if parser.file and (found := parser.file.search(path)):
+                return parser, found.groupdict()
+        return None
+
+    def _known(self, command: str) -> tuple[Parser, dict[str, str]] | None:
+        for parser in self._parsers:
+            if parser.command and (found := parser.command.match(command)):
+                return parser, {name: value for name, value in found.groupdict().items() if value is not None}
+        return None
+
+    def _shape(self, text: str) -> tuple[Parser, dict[str, str]] | None:
+        found = self._shapes.match(text)
+        if found is None:
+            return None
+        parser = self._parsers[int((found.lastgroup or "p0")[1:])]
+        fields = parser.shape.match(text) if parser.shape else None
+        return parser, {name: value for name, value in (fields.groupdict() if fields else {}).items() if value is not None}
+
+    def _section(self, parser: Parser, fields: dict[str, str], command: str, scope: str) -> Iterator[Fact]:
+        self.sections += 1
+        self._order += 1
+        lines = self._body(parser)
+        section = Section(command, fields, lines, self._source, scope, self._when, self._order, self.missing)
+        yield from parser.parse(section)
+        # A parser may stop early: the rest of its section is nobody's.
+        for _ in lines:
+            pass
+
+    def _body(self, own: Parser) -> Iterator[Line]:
+        """Give the lines of a section; the line that ends it waits for `facts`."""
+        first = self._ahead
+        if first is not None:
+            self._ahead = None
+            yield first
+        after_empty = True
+        for number, raw in self._lines:
+            text = raw.rstrip("\r\n")
+            line = Line(number, text)
+            if ("$ " in text or "# " in text) and (typed := command_of(text)) and self._ends(typed):
+                self._ahead = line
+                return
+            if text[:3] == "```":
+                return
+            if (after_empty or not own.bulk) and text and (found := self._shapes.match(text)):
+                parser = self._parsers[int((found.lastgroup or "p0")[1:])]
+                if parser is not own:
+                    self._ahead = line
+                    return
+            after_empty = not text
+            yield line
+
+    def _ends(self, typed: Command) -> bool:
+        # Comments and headings of tables begin with # too: only a command that is known ends a section there.
+        return not typed.bare or self._known(typed.text) is not None
+
+    def _next(self) -> Line | None:
+        if self._ahead is not None:
+            line, self._ahead = self._ahead, None
+            return line
+        for number, raw in self._lines:
+            return Line(number, raw.rstrip("\r\n"))
+        return None
+
+
+def _nameless(parser: Parser) -> str:
+    """Return the pattern of a parser's shape without the names of its groups, which several parsers share."""
+    return re.sub(r"\(\?P<\w+>", "(?:", parser.shape.pattern) if parser.shape else ""
