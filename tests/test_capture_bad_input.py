@@ -46,7 +46,8 @@ def test_truncation_at_every_byte(number):
         if found.end == "truncated":
             truncated += 1
             assert f"truncated at offset {length}:" in lines[0]
-            assert lines[0].endswith(f"{len(found.frames)} frames before it were kept")
+            count = len(found.frames)
+            assert lines[0].endswith(f"; {count} frames before it were kept" if count != 1 else "; 1 frame before it was kept")
     assert truncated > len(data) / 2
 
 
@@ -54,7 +55,7 @@ def test_the_line_about_a_truncated_record():
     data = naive.pcap_file([naive.Frame(bytes(100), 100, 1), naive.Frame(bytes(1500), 1500, 2)])[:-1300]
     _, lines = contents_of(Pieces(data))
     assert lines == [
-        "capture: truncated at offset 356: the record header says 1500 bytes, 200 are there; 1 frames before it were kept"
+        "capture: truncated at offset 356: the record header says 1500 bytes, 200 are there; 1 frame before it was kept"
     ]
 
 

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from pktpath.cli import COMMANDS, LazyGroup, common, pktpath
+from pktpath.control.plural import count_of
 from pktpath.errors import BadInput, Refused
 
 HEAVY = {"numba", "numpy", "llvmlite", "rich", "zstandard"}
@@ -212,6 +213,12 @@ def test_numbers():
     assert common.scaled(0, "bit/s") == "0 bit/s"
     assert common.scaled(14_200_000, "bit/s") == "14.2 Mbit/s"
     assert common.scaled(999.6e9, "bit/s") == "1e+03 Gbit/s" or common.scaled(999.6e9, "bit/s") == "1 Tbit/s"
+
+
+def test_one_thing_is_no_things():
+    assert [count_of(count, "frame") for count in (0, 1, 2, 1234)] == ["0 frames", "1 frame", "2 frames", "1,234 frames"]
+    assert count_of(1, "frame was", "frames were") == "1 frame was"
+    assert count_of(2, "frame was", "frames were") == "2 frames were"
 
 
 def test_a_piped_table_is_plain_aligned_words(capsys):

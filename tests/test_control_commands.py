@@ -1,9 +1,12 @@
 """What a daemon can be asked of its datapath, and the command lines that ask it."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -211,7 +214,9 @@ def test_rates_and_loads():
     assert (got["lookups_per_second"], got["hit_rate"], got["masks_per_packet"]) == (500, 1.0, 1.6)
     eth, veth = got["ports"][1], got["ports"][2]
     assert (eth["rx_packets_per_second"], eth["rx_bits_per_second"]) == (500, 6_000_000)
-    assert (veth["dropped_per_second"], veth["dropped"], veth["most_dropped_for"]) == (1, 5, "ring_full")
+    # Two counters, no frame in both: 5 found no room, a meter stopped 9.
+    assert (veth["dropped_per_second"], veth["dropped"], veth["most_dropped_for"]) == (3, 14, "meter")
+    assert veth["drop_reasons"] == {"tx_dropped": 5, "meter": 9}
     main, busy, idle = got["workers"]
     # The interrupt schedule slept: its load is of the time; a poll-mode thread never does: its load is of its cycles.
     assert main["load"] == pytest.approx(2e9 / 6e9)
@@ -374,3 +379,15 @@ def test_clients_start_without_numbers():
     names = ("cli.appctl", "cli.dpctl", "cli.ofctl", "cli.top", "cli.dump", "control.unixctl", "control.dpctl_text")
     code = "import sys, " + ", ".join(f"pktpath.{name}" for name in names) + "; print(' '.join(sys.modules))"
     assert not set(subprocess.check_output([sys.executable, "-c", code], text=True).split()) & HEAVY
+
+
+def test_no_two_types_of_the_room_have_one_name():
+    """Who reads `Command(...)` should know which one it is."""
+    names = [
+        (node.name, path.name)
+        for path in (Path(__file__).parent.parent / "src" / "pktpath" / "control").glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    found = Counter(name for name, _ in names)
+    assert [entry for entry in names if found[entry[0]] > 1] == []

@@ -144,6 +144,16 @@ def test_a_bad_state_file_does_not_stop_the_start(tmp_path, state, caplog):
     assert sum("moved to" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_an_address_of_metrics_that_is_taken_is_named_with_its_place(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        daemon = Daemon(write(tmp_path, switch=f'\n# for Prometheus\nmetrics = "{taken}"'), fake_parts())
+        with pytest.raises(Refused) as caught:
+            daemon.open()
+    assert str(caught.value) == f"{tmp_path}/s.toml:7: switch.metrics: {taken}: Address already in use"
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 # What commands change is there after a restart
 
 
@@ -459,6 +469,7 @@ def test_the_commands_of_a_running_switch(tmp_path):
     with running(config) as (daemon, _):
         pktpath("switch", "add-port", "br0", "p3", "type=memory")
         text = pktpath("switch", "status")
+        assert ", interrupt, 1 worker\n" in text
         assert "7 flows, 3 masks; hit 10, missed 2, lost 1" in text
         assert [line.split()[:5] for line in text.splitlines()[3:]] == [
             ["br0", "p1", "memory", "1", "open"], ["br0", "p2", "memory", "7", "open"], ["br0", "p3", "memory", "2", "open"],
@@ -485,12 +496,44 @@ def test_the_commands_of_a_running_switch(tmp_path):
     assert "does the switch run?" in pktpath("switch", "status", status=2)
 
 
+def test_captures_of_a_new_port_are_where_the_command_was_given(tmp_path):
+    """A switch in the background is in /."""
+    config = write(tmp_path)
+    here = tmp_path / "here"
+    here.mkdir()
+    words = ["switch", "add-port", "br0", "p3", "type=pcap", "rx_file=in.pcap", "tx_file=../out=1.pcapng", "-t", config.control]
+    with running(config) as (daemon, _):
+        done = subprocess.run([sys.executable, "-m", "pktpath", *words], cwd=here, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        port = daemon.switch.ports["p3"].config
+        assert port.rx_file == str(here / "in.pcap")
+        assert Path(port.tx_file).resolve() == tmp_path / "out=1.pcapng"
+        words[3:7] = ["p4", "type=pcap", f"rx_file={tmp_path}/whole.pcap", "loop=true"]
+        subprocess.run([sys.executable, "-m", "pktpath", *words], cwd=here, check=True)
+        assert daemon.switch.ports["p4"].config.rx_file == f"{tmp_path}/whole.pcap"
+
+
 def test_check_opens_nothing(tmp_path):
     config = write(tmp_path)
     with start(config.file, "--check") as child:
         out, err = child.communicate(timeout=30)
-    assert (child.returncode, out, err) == (0, "", f"{config.file}: 1 bridges, 2 ports, 2 flows: nothing is wrong with it\n")
+    assert (child.returncode, out, err) == (0, "", f"{config.file}: 1 bridge, 2 ports, 2 flows: nothing is wrong with it\n")
     assert not (tmp_path / "run").exists()
+
+
+def test_check_says_what_a_start_would_not_find(tmp_path):
+    config = write(tmp_path, TWO + '[bridge.br0.port.p3]\ntype = "pcap"\nrx_file = "a.pcap"\ntx_file = "no/b.pcap"\n')
+    with start(config.file, "--check") as child:
+        out, err = child.communicate(timeout=30)
+    place = f"pktpath: {config.file}:"
+    assert (child.returncode, out, err.splitlines()) == (
+        1,
+        "",
+        [
+            f"{place}15: bridge.br0.port.p3.rx_file: {tmp_path}/a.pcap: No such file or directory",
+            f"{place}16: bridge.br0.port.p3.tx_file: {tmp_path}/no: there is no such directory",
+        ],
+    )
 
 
 def test_a_notifier_without_a_manager_is_silent(monkeypatch):

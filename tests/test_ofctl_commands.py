@@ -13,7 +13,7 @@ from pktpath.control.other_text import UpcallView
 from pktpath.errors import BadInput
 from pktpath.switch.mirror import Mirror
 from pktpath.switch.openflow import LOCAL
-from support.bridges import Bridges, Pair, timeless
+from support.bridges import NUMBERS, Bridges, Pair, timeless
 from support.control_server import Served
 from support.open_vswitch import OpenVSwitch, why_unavailable
 
@@ -396,6 +396,20 @@ def test_what_is_refused(mine, words, text):
         mine(*words)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ports_have_the_address_of_their_interface(mine):
+    none = "00:00:00:00:00:00"
+    mine.addresses |= {NUMBERS["p2"]: "02:00:00:00:00:22", NUMBERS["br0"]: "02:00:00:00:00:bb"}
+    for text in (mine("ofctl/show", "br0"), mine("ofctl/dump-ports-desc", "br0")):
+        found = dict(re.findall(r"\((\w+)\): addr:(\S+)", text))
+        assert found == {
+            "p1": none,
+            "p2": "02:00:00:00:00:22",
+            "p3": none,
+            "br0": "02:00:00:00:00:bb",
+        }
+    assert "dpid:00000200000000bb\n" in mine("ofctl/show", "br0")
 
 
 def test_addresses(mine):

@@ -73,6 +73,25 @@ def test_a_truncated_file_keeps_what_was_good(tmp_path, command, ending):
     assert [f.data for f in naive.read((tmp_path / "z.pcap").read_bytes()).frames] == [f.data for f in frames()[:-1]]
 
 
+def test_texts_of_one_frame(tmp_path):
+    (tmp_path / "x.pcap").write_bytes(naive.pcap_file(frames(1)))
+    for words, says in (
+        (["coalesce", "-w", tmp_path / "y.pcap"], ["1 frame read, 1 written", "0 frames were merged into 0"]),
+        (["segment", "-w", tmp_path / "z.pcap"], ["1 frame read, 1 written", "0 super-frames cut into 0 segments"]),
+        (["checksum", "--fix", "-w", tmp_path / "c.pcap"], ["1 frame read, ", "1 frame written, "]),
+        (["rss", "--queues", "1"], ["1 frame, 1.05 kB, 1 flow; 1 queue, "]),
+    ):
+        done = call(words[0], "-r", tmp_path / "x.pcap", *words[1:])
+        assert done.returncode == 0, done.stderr
+        for text in says:
+            assert text in done.stdout.decode()
+    (tmp_path / "x.pcap").write_bytes(naive.pcap_file(frames(2)))
+    done = call("coalesce", "-r", tmp_path / "x.pcap", "-w", tmp_path / "y.pcapng")
+    assert "2 frames read, 1 written\n2 frames were merged into 1\n" in done.stdout.decode()
+    done = call("segment", "-r", tmp_path / "y.pcapng", "-w", tmp_path / "z.pcap")
+    assert "1 frame read, 2 written\n1 super-frame cut into 2 segments\n" in done.stdout.decode()
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_length_that_lies(tmp_path, command):
     lying = bytearray(naive.pcap_file(frames(3)))

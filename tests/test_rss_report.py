@@ -472,7 +472,7 @@ def test_even_queues_need_no_command(tmp_path, capsys):
 def test_frames_that_no_wire_carries_are_named(tmp_path, capsys):
     write_pcap(tmp_path / "in.pcap", [client(1, payload=bytes(30000)), client(2)])
     _, out, _ = call(capsys, "-r", tmp_path / "in.pcap", "--queues", 2)
-    assert "1 frames are longer than 9216 bytes" in out
+    assert "1 frame is longer than 9216 bytes" in out
 
 
 def test_a_capture_that_ends_too_early_is_counted_up_to_there(tmp_path, capsys):

@@ -13,6 +13,7 @@ from pktpath.control import config_keys
 from pktpath.control.config import load_config, port_from_table, port_from_words, port_to_table
 from pktpath.control.config_lines import line_at, lines_of
 from pktpath.control.config_values import LOCAL_NUMBER
+from pktpath.control.live_tables import check as check_tables
 from pktpath.errors import BadInput
 from pktpath.port import packet
 from support.fake_switch import check
@@ -77,7 +78,7 @@ output_port = "p2"
     (bridge,) = config.bridges
     assert (bridge.fail_mode, bridge.mtu, bridge.mac_aging) == ("secure", 1400, 300)
     assert [entry.text for entry in bridge.flows] == ["priority=5,actions=NORMAL", "priority=1,actions=drop"]
-    assert bridge.flows[1].where == f"{tmp_path}/br0.flows:3: flow"
+    assert bridge.flows[1].where == f"{tmp_path}/br0.flows:3"
     assert bridge.local.address == ("10.0.0.1/24", "fd00::1/64")
     local = bridge.local_port()
     assert (local.name, local.type, local.openflow, local.mtu) == ("br0", "internal", LOCAL_NUMBER, 1400)
@@ -85,6 +86,22 @@ output_port = "p2"
     assert (one.interface, one.features, one.trunks) == ("eth0", (("gro", False), ("tso", True)), (1, 2))
     assert (two.rx_file, two.loop, two.interface) == (str(tmp_path / "in.pcap"), True, "p2")
     assert bridge.mirrors[0].select_src == ("p1", "br0")
+
+
+def test_values_know_their_places(tmp_path):
+    text = "[switch]\nname = 'lab'\n[bridge.br0]\nlocal = {mtu = 1400}\n[bridge.br0.port.p1]\ntype = 'tap'\n\nnetns = 'x'\n"
+    config, other = load(tmp_path, text), load(tmp_path, "\n" + text)
+    (bridge,) = config.bridges
+    file = f"{tmp_path}/s.toml"
+    assert config.places == {"name": f"{file}:2: switch.name"}
+    assert bridge.local_port().places == {"mtu": f"{file}:4: bridge.br0.local.mtu"}
+    assert bridge.ports[0].places == {
+        "type": f"{file}:6: bridge.br0.port.p1.type",
+        "netns": f"{file}:8: bridge.br0.port.p1.netns",
+    }
+    # A line more is no other configuration: a reload has nothing to do.
+    assert config == other
+    assert hash(bridge.ports[0]) == hash(other.bridges[0].ports[0])
 
 
 BRIDGE = "[bridge.br0]\n"
@@ -173,7 +190,16 @@ def test_what_is_wrong_is_named(tmp_path, text, says):
 
 def test_a_flow_of_a_file_has_its_own_line(tmp_path):
     (tmp_path / "f").write_text("actions=drop\n# no\ntcp\n")
-    assert fault(tmp_path, BRIDGE + "flows_file = 'f'\n").startswith("f:3: flow: 'tcp': there is no actions=")
+    assert fault(tmp_path, BRIDGE + "flows_file = 'f'\n").startswith("f:3: 'tcp': there is no actions=")
+
+
+def test_a_flow_is_called_one_once(tmp_path):
+    """As it is said by who reads flows for the switch, in a file of flows and in the configuration."""
+    says = "flow 'priority=1,tcp,tp_dst=x,actions=drop': tp_dst=x: not a number (decimal or 0x…)"
+    (tmp_path / "f").write_text("actions=drop\n\npriority=1,tcp,tp_dst=x,actions=drop # no\n")
+    assert fault(tmp_path, BRIDGE + "flows_file = 'f'\n", check_tables) == f"f:3: {says}"
+    text = BRIDGE + "flows = ['actions=drop',\n 'priority=1,tcp,tp_dst=x,actions=drop']\n"
+    assert fault(tmp_path, text, check_tables) == f"s.toml:3: bridge.br0.flows[1]: {says}"
 
 
 def test_files_that_cannot_be_read(tmp_path):

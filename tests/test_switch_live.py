@@ -193,13 +193,19 @@ tx_file = "{out}"
 def test_tap_ports_that_were_moved_into_namespaces(tmp_path):
     text = """{head}
 [bridge.br0]
-[bridge.br0.port.t1]
+[bridge.br0.port.vm1]
 type = "tap"
+interface = "t1"
 [bridge.br0.port.t2]
 type = "tap"
 queues = 2
 """
     with Net(2) as net, Running(tmp_path, text, space=net.space) as switch:
+        # The port's name everywhere, whatever its interface is called; and the interface's own address.
+        for words in (["dpctl", "show"], ["top", "--once"], ["ofctl", "show", "br0"]):
+            assert set(re.findall(r"\b(?:vm1|t1|t2)\b", switch.pktpath(*words))) == {"vm1", "t2"}, words
+        run("ip", "-n", net.space, "link", "set", "t1", "address", "02:00:00:00:00:99")
+        assert "(vm1): addr:02:00:00:00:00:99\n" in switch.pktpath("ofctl", "show", "br0")
         for number, end in enumerate(net.ends, 1):
             run("ip", "-n", end, "link", "del", "eth0")
             run("ip", "-n", net.space, "link", "set", f"t{number}", "netns", end)
@@ -210,7 +216,7 @@ queues = 2
         all_ways(net)
         all_ways(net, source=2, target=1)
         assert set(switch.states().values()) == {"open"}
-        switch.stop()
+        assert re.search(r"forwarded: .* vm1 rx \d+ ", switch.stop())
 
 
 def test_the_port_of_the_host_itself(tmp_path):

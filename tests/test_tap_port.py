@@ -325,6 +325,19 @@ def until(what, seconds=10.0):
 
 
 @pytest.mark.oracle
+def test_a_port_has_a_name_beside_its_interface(worker, network):
+    port = TapPort("t0", worker.memory, worker.queues.tap, name="vm1")
+    port.set_up()
+    assert port.name == "vm1"
+    assert "t0" in interfaces()
+    assert "vm1" not in interfaces()
+    port.close()
+    assert "t0" not in interfaces()
+    with pytest.raises(Refused, match=r"^lo: the name belongs to an interface that is no TAP"):
+        TapPort("lo", worker.memory, worker.queues.tap, name="vm1")
+
+
+@pytest.mark.oracle
 def test_bytes_pass_both_ways(worker, network):
     port = port_of(worker)
     port.set_up(mtu=9000, mac=bytes.fromhex("02aabbccddee"))

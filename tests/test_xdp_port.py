@@ -322,7 +322,7 @@ def test_queues_that_are_not_open_are_told():
     with veths(queues=4):
         with opened(lab, "f0", rx_queues=1) as port:
             assert len(port.rx) == 1
-            assert "4 receive queues and 1 are open" in port.warnings()[0]
+            assert "4 receive queues and 1 is open" in port.warnings()[0]
             assert "`ethtool -L f0 rx 1`" in port.warnings()[0]
         with opened(lab, "f0") as port:
             assert len(port.rx) == 4
@@ -568,7 +568,7 @@ def test_refusals_are_one_line_and_leave_nothing(devices, lab):
     for ring in (63, 100, 32, 1 << 16):
         refused(BadInput, f"power of two of entries, 64 to 32768, not {ring}", ring=ring)
     refused(BadInput, "at least one queue, not 0", rx_queues=0)
-    refused(BadInput, "f0 has 1 receive queues, not 2", rx_queues=2)
+    refused(BadInput, "f0 has 1 receive queue, not 2", rx_queues=2)
     refused(BadInput, r"1 queues need a worker each, 0 to 0, not \[1\]", homes=[1])
     with opened(Lab(), "f0"):
         refused(Refused, "f0: f0 has another XDP program")

@@ -25,8 +25,10 @@ class Bridges:
             self.bridge.add_port(name, number, PORTS.get(name, LOCAL))
         self.counters = {name: {"rx_packets": 0, "tx_packets": 0, "rx_bytes": 0, "tx_bytes": 0} for name in NUMBERS}
         self.saved = self.refreshed = 0
+        self.addresses = {}
+        """Of interfaces, by the number of their port in the datapath."""
         self.commands = Commands()
-        ofctl_commands(self.commands, self.slow, self.view, self.save, fresh=self.fresh)
+        ofctl_commands(self.commands, self.slow, self.view, self.save, fresh=self.fresh, address=self.address)
         self.sample = bridge_commands(self.commands, self.slow, self.view, self.clock, **options)
 
     def clock(self):
@@ -37,6 +39,9 @@ class Bridges:
 
     def fresh(self):
         self.refreshed += 1
+
+    def address(self, number):
+        return self.addresses.get(number, "")
 
     def view(self):
         ports = tuple(

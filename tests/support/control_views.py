@@ -50,7 +50,7 @@ def worker(core, time, **changes):
 
 def view(time=0):
     """The datapath after some seconds."""
-    dropped = {"tx_dropped": 2 + time, "drop_ring_full": 2 + time}
+    dropped = {"tx_dropped": 2 + time, "drop_meter": 3 + 2 * time}
     ports = (
         port(2, "veth1", rx_packets=500, tx_packets=998 + 500 * time, tx_bytes=150_000 + 750_000 * time, **dropped),
         port(1, "eth0", rx_packets=1000 + 500 * time, rx_bytes=1_500_000_000 + 750_000 * time),

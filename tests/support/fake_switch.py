@@ -272,7 +272,7 @@ def fake_parts(log=None, *, refuse=(), dump=None, commands=None):
 
 def flow_commands(tables):
     """Return add-flow, del-flows and dump-flows in a simple form."""
-    from pktpath.control.engine import Command
+    from pktpath.control.engine import SocketCommand
 
     def add(words):
         tables.add(words[0], "flows", words[1])
@@ -283,7 +283,7 @@ def flow_commands(tables):
         return ""
 
     return {
-        "ofctl/add-flow": Command("bridge flow", 2, 2, add),
-        "ofctl/del-flows": Command("bridge flow", 2, 2, remove),
-        "ofctl/dump-flows": Command("bridge", 1, 1, lambda words: json.dumps(tables.dump(words[0], "flows"))),
+        "ofctl/add-flow": SocketCommand("bridge flow", 2, 2, add),
+        "ofctl/del-flows": SocketCommand("bridge flow", 2, 2, remove),
+        "ofctl/dump-flows": SocketCommand("bridge", 1, 1, lambda words: json.dumps(tables.dump(words[0], "flows"))),
     }

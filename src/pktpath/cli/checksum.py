@@ -18,9 +18,11 @@ from pktpath.cli.common import (
     say,
     writes,
 )
+from pktpath.control.plural import count_of
 
 _ROWS = 20
 _COLUMNS = ("right", "wrong", "partial", "partial, no length", "zero", "not verifiable")
+_HEADER, _HEADERS = "IPv4 header checksum is", "IPv4 header checksums are"
 _PARTIAL = "left to the device: captured at its sender before the network card filled it in; not an error on the wire"
 
 
@@ -86,7 +88,7 @@ def _print(done: Any, *, fix: bool, err: bool) -> None:
 
 def _words(done: Any, *, fix: bool) -> list[str]:
     """Return what there is to say about the counts."""
-    lines = [f"{number(done.frames)} frames read, {number(done.without)} without a TCP, UDP or ICMP checksum"]
+    lines = [f"{count_of(done.frames, 'frame')} read, {number(done.without)} without a TCP, UDP or ICMP checksum"]
 
     def said(state: str, text: str, *, only: str = "") -> None:
         if count := sum(row[state] for row in done.transport if only in row["sender"]):
@@ -99,13 +101,13 @@ def _words(done: Any, *, fix: bool) -> list[str]:
     said("not_verifiable", "not verifiable: cut by a snaplen, an IP fragment, malformed, or on the way through a routing header")
     said("wrong", f"wrong, first in {_frames(done.first_wrong)}")
     if count := done.ipv4_header["zero"]:
-        lines.append(f"{number(count)} IPv4 header checksums are zero: {_PARTIAL}")
+        lines.append(f"{count_of(count, _HEADER, _HEADERS)} zero: {_PARTIAL}")
     if count := done.ipv4_header["wrong"]:
-        lines.append(f"{number(count)} IPv4 header checksums are wrong, first in {_frames(done.first_wrong_header)}")
+        lines.append(f"{count_of(count, _HEADER, _HEADERS)} wrong, first in {_frames(done.first_wrong_header)}")
     if fix:
         lines.append(
-            f"{number(done.written)} frames written, {number(done.fixed)} transport and "
-            f"{number(done.fixed_headers)} IPv4 header checksums fixed"
+            f"{count_of(done.written, 'frame')} written, {number(done.fixed)} transport and "
+            f"{count_of(done.fixed_headers, 'IPv4 header checksum')} fixed"
         )
     return lines
 

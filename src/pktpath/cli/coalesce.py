@@ -20,6 +20,7 @@ from pktpath.cli.common import (
     writes,
 )
 from pktpath.cli.compiling import announce_compiling
+from pktpath.control.plural import count_of
 
 _LARGEST_POLL = 1024
 _LRO_LIMITS = {"max_desc": 8, "max_aggr": 64, "mtu": 1500}
@@ -133,14 +134,15 @@ def _teller(to_stderr: bool, as_json: bool) -> Callable[[Any, int], None]:
 
 def _report(done: Any) -> list[str]:
     lines = [
-        f"{number(done.frames)} frames read, {number(done.written)} written",
-        f"{number(done.merged)} frames were merged into {number(done.merged_frames)}",
+        f"{count_of(done.frames, 'frame')} read, {number(done.written)} written",
+        f"{count_of(done.merged, 'frame was', 'frames were')} merged into {number(done.merged_frames)}",
     ]
     if done.sessions:
-        aggregated, flushed, no_desc = (number(done.sessions[name]) for name in ("aggregated", "flushed", "no_desc"))
-        lines.append(f"LRO: {aggregated} segments aggregated, {flushed} sessions flushed, {no_desc} found no descriptor")
+        aggregated = count_of(done.sessions["aggregated"], "segment")
+        flushed = count_of(done.sessions["flushed"], "session")
+        lines.append(f"LRO: {aggregated} aggregated, {flushed} flushed, {number(done.sessions['no_desc'])} found no descriptor")
     if done.reassembled:
-        lines.append(f"{number(done.reassembled)} datagrams were put together from IP fragments")
+        lines.append(f"{count_of(done.reassembled, 'datagram was', 'datagrams were')} put together from IP fragments")
     if done.undo:
         lines.append("pktpath segment gives every original back from the undo records")
     elif done.not_restorable or done.out_of_place:

@@ -9,6 +9,7 @@ import click
 
 from pktpath.cli.common import DONE, number, say
 from pktpath.cli.daemon import which
+from pktpath.control.plural import count_of
 
 
 @click.command(short_help="The traffic of a running switch, live, as pcapng.")
@@ -60,7 +61,7 @@ def dump(where: str, expression: str, file: str | None, at: str, count: int | No
     finally:
         client.close()
     say(
-        f"{number(sink.frames)} frames"
+        count_of(sink.frames, "frame")
         + (f", {number(end.dropped_mirror)} dropped as the mirror was full" if end.dropped_mirror else "")
         + (f", {number(end.dropped_client)} dropped as this reader was slow" if end.dropped_client else "")
     )

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pktpath.cli.common import number, print_table, scaled
+from pktpath.control.plural import count_of
 from pktpath.lab.replay_words import (
     DROPS,
     STAGES,
     card_words,
-    count_of,
     dropped,
     findings,
     host_words,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pktpath.cli.common import BAD_INPUT, DONE, json_option, number, print_json, print_table, progress, reads, say, scaled
+from pktpath.control.plural import count_of
 from pktpath.errors import BadInput
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ def _print(done: Any) -> None:
 
 def _print_queues(done: Any) -> None:
     click.echo(
-        f"{number(done.frames)} frames, {scaled(done.bytes, 'B')}, {number(done.flows)} flows; {done.queues} queues, "
+        f"{count_of(done.frames, 'frame')}, {scaled(done.bytes, 'B')}, {count_of(done.flows, 'flow')}; "
+        f"{count_of(done.queues, 'queue')}, "
         f"table of {len(done.table)}, key {done.key_name or done.key}{', inner headers' if done.inner else ''}"
     )
     most = max((row["share"] for row in done.per_queue), default=0)
@@ -198,15 +200,17 @@ def _words(done: Any) -> list[str]:
         if len(done.elephants) > _SHOWN:
             lines.append(f"  … and {len(done.elephants) - _SHOWN} more (all with --json)")
     if done.pairs:
-        lines.append(f"{number(done.together)} of {number(done.pairs)} connections have both directions on one queue")
+        have = "has" if done.together == 1 else "have"
+        lines.append(f"{number(done.together)} of {count_of(done.pairs, 'connection')} {have} both directions on one queue")
     if done.flows_full:
         lines.append(
-            f"the table of flows is full: {number(done.untold_frames)} frames of later flows count by queue only; no key is tried"
+            f"the table of flows is full: {count_of(done.untold_frames, 'frame')} of later flows counted by queue only; "
+            "no key is tried"
         )
     if done.long_frames:
         lines.append(
-            f"{number(done.long_frames)} frames are longer than 9216 bytes: merged or not yet cut where they were captured, "
-            "so a card sees more and shorter ones"
+            f"{count_of(done.long_frames, 'frame is', 'frames are')} longer than 9216 bytes: merged, or not yet cut, "
+            "where they were captured, so a card sees more and shorter ones"
         )
     return lines
 
@@ -218,9 +222,9 @@ def _collapses(done: Any) -> list[str]:
         name, why = _CAUSES[row["cause"]]
         where = f"on queue {row['largest_queue']}" if row["queues"] == 1 else f"on {row['queues']} queues"
         most = f", {_percent(row['largest_share'])} of it on queue {row['largest_queue']}" if row["queues"] > 1 else ""
-        lines.append(f"{name}: {number(row['frames'])} frames, {_percent(row['share'])} of {done.by}, {where}{most}; {why}")
+        lines.append(f"{name}: {count_of(row['frames'], 'frame')}, {_percent(row['share'])} of {done.by}, {where}{most}; {why}")
         for other in row["with"]:
-            queues = "1 queue" if other["queues"] == 1 else f"{other['queues']} queues"
+            queues = count_of(other["queues"], "queue")
             before, after = (_ratio(each["imbalance"][done.by]) for each in ({"imbalance": done.imbalance}, other))
             lines.append(f"  with {other['option']}: on {queues}, max/mean of all {done.by} {before} → {after}")
     return lines
@@ -238,7 +242,7 @@ def _print_proposals(done: Any) -> None:
     print_table(["setting", "frames\nmax/mean", "bytes\nmax/mean", "both directions\non one queue"], rows)
     click.echo(f"no table and no key brings {done.by} below {_ratio(done.floor)}: a flow stays whole")
     if done.keys_tried:
-        click.echo(f"best of {number(done.keys_tried)} keys, for the flows of this capture; other flows fall otherwise")
+        click.echo(f"best of {count_of(done.keys_tried, 'key')}, for the flows of this capture; other flows fall otherwise")
     even = (done.imbalance[done.by] or 1) <= _FROM_GOOD
     symmetric = [row for row in done.proposals if row["name"].startswith("symmetric")]
     better = [row for row in done.proposals if row["command"] and row not in symmetric]

@@ -19,6 +19,7 @@ from pktpath.cli.common import (
     writes,
 )
 from pktpath.cli.compiling import announce_compiling
+from pktpath.control.plural import count_of
 
 _BASES = {
     "mtu": "by --mtu",
@@ -89,15 +90,16 @@ def segment(source: str, target: str, expression: str, mtu: int | None, udp_by: 
 
 def _report(done: Any) -> list[str]:
     cut = sum(done.super_frames.values())
-    lines = [f"{number(done.frames)} frames read, {number(done.written)} written"]
-    lines.append(f"{number(cut)} super-frames cut into {number(done.segments)} segments")
+    lines = [f"{count_of(done.frames, 'frame')} read, {number(done.written)} written"]
+    lines.append(f"{count_of(cut, 'super-frame')} cut into {count_of(done.segments, 'segment')}")
     lines += [f"  {number(count)} {_BASES[basis]}" for basis, count in done.super_frames.items()]
-    for count, text in (
-        (done.cut_by_snaplen, "super-frames kept as they are: a snaplen cut them (capture with -s 0)"),
-        (done.refused, "super-frames kept as they are: their headers contradict themselves"),
-        (done.damaged_records, "undo records did not fit their frames and were left aside: those frames were cut without"),
-        (done.disordered, "groups of frames were not whole: they keep the order in which they stood"),
+    one, more = "super-frame kept as it is", "super-frames kept as they are"
+    for count, noun, nouns, text in (
+        (done.cut_by_snaplen, one, more, ": cut by a snaplen (capture with -s 0)"),
+        (done.refused, one, more, ": headers that contradict themselves"),
+        (done.damaged_records, "undo record", "", " did not fit, and frames were cut without"),
+        (done.disordered, "group of frames", "groups of frames", " not whole: the order stays that in which they stood"),
     ):
         if count:
-            lines.append(f"{number(count)} {text}")
+            lines.append(f"{count_of(count, noun, nouns)}{text}")
     return lines

@@ -11,6 +11,7 @@ from pktpath.cli import verbatim
 from pktpath.cli.common import BAD_INPUT, DONE, REFUSED, json_option, number, print_json, print_table, say
 from pktpath.cli.daemon import ask, asks, print_text
 from pktpath.control.places import find_socket
+from pktpath.control.plural import count_of
 from pktpath.control.unixctl_client import call
 
 _EXAMPLE = """\
@@ -93,10 +94,7 @@ def run(file: str, *, check: bool, detach: bool, log: str | None, log_level: str
     path = os.path.abspath(file) if detach else file  # noqa: PTH100  links stay as they are
     config = load_config(path, found.check)
     if check:
-        ports = sum(len(bridge.ports) + bool(bridge.local) for bridge in config.bridges)
-        entries = sum(len(bridge.flows) for bridge in config.bridges)
-        say(f"{file}: {len(config.bridges)} bridges, {ports} ports, {entries} flows: nothing is wrong with it")
-        return DONE
+        return _check(file, config)
     if not detach:
         return _serve(config, found, log, log_level)
     from pktpath.control.process import detach as go
@@ -110,6 +108,25 @@ def run(file: str, *, check: bool, detach: bool, log: str | None, log_level: str
             say(side.text)
         return side.status
     return _serve(config, found, log, log_level, side)
+
+
+def _check(file: str, config: Any) -> int:
+    """Say what a start would not find, a line each, or that nothing is wrong."""
+    from pktpath.cli.compiling import announce_compiling
+    from pktpath.control.config_check import missing
+    from pktpath.errors import BadInput
+
+    announce_compiling()
+    faults = missing(config)
+    for fault in faults:
+        say(f"pktpath: {fault}")
+    if faults:
+        return BAD_INPUT if any(isinstance(fault, BadInput) for fault in faults) else REFUSED
+    ports = sum(len(bridge.ports) + bool(bridge.local) for bridge in config.bridges)
+    entries = sum(len(bridge.flows) for bridge in config.bridges)
+    counts = f"{count_of(len(config.bridges), 'bridge')}, {count_of(ports, 'port')}, {count_of(entries, 'flow')}"
+    say(f"{file}: {counts}: nothing is wrong with it")
+    return DONE
 
 
 def _serve(config: Any, found: Any, log: str | None, level: str, side: Any = None) -> int:
@@ -142,15 +159,21 @@ def _serve(config: Any, found: Any, log: str | None, level: str, side: Any = Non
 def add_port(bridge: str, name: str, words: tuple[str, ...], target: str | None, timeout: float) -> int:
     r"""Add a port; keys are those of a port in the file. A restart adds it again.
 
+    Names of captures are relative to the directory in which you say this.
+
     \b
     pktpath switch add-port br0 p3 type=packet interface=eth3
     pktpath switch add-port br0 vm2 type=tap queues=2 features=gro:off
+    pktpath switch add-port br0 log type=pcap tx_file=log.pcapng
     """
     from pktpath.control.config import port_from_words
 
     # A mistake is one here too, and needs no switch.
-    port_from_words(bridge, name, words)
-    print_text(ask(target, timeout, "switch/add-port", [bridge, name, *words]))
+    port = port_from_words(bridge, name, words)
+    # The switch is in a directory of its own, in the background in /: it gets whole paths.
+    paths = {"rx_file": port.rx_file, "tx_file": port.tx_file}
+    whole = [f"{key}={paths[key]}" if (key := word.partition("=")[0]) in paths else word for word in words]
+    print_text(ask(target, timeout, "switch/add-port", [bridge, name, *whole]))
     return DONE
 
 
@@ -228,10 +251,10 @@ def status(target: str | None, timeout: float, *, as_json: bool) -> int:
         return DONE
     click.echo(
         f"{found['name']}: process {found['pid']}, {found['file']}, up {number(found['seconds'])} s, "
-        f"{found['schedule']}, {found['workers']} workers"
+        f"{found['schedule']}, {count_of(found['workers'], 'worker')}"
     )
     click.echo(
-        f"{number(found['flows'])} flows, {number(found['masks'])} masks; hit {number(found['hit'])}, "
+        f"{count_of(found['flows'], 'flow')}, {count_of(found['masks'], 'mask')}; hit {number(found['hit'])}, "
         f"missed {number(found['missed'])}, lost {number(found['lost'])}"
     )
     rows = [

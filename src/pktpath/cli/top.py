@@ -9,6 +9,7 @@ import click
 
 from pktpath.cli.common import json_option, number, print_json, print_table, scaled
 from pktpath.cli.daemon import ask, asks
+from pktpath.control.plural import count_of
 
 _MANY = 5000
 """Megaflows beyond which they are not asked for: each view would tell all of them."""
@@ -117,7 +118,7 @@ def _short(megaflow: str) -> str:
 def _head(got: dict[str, Any]) -> str:
     words = [f"{got['datapath']}: {number(got['lookups_per_second'])} lookups/s", f"{_percent(got['hit_rate'])} hit"]
     words += [f"{number(got['missed_per_second'])} upcalls/s", f"{number(got['lost'])} lost"]
-    words += [f"{number(got['flows'])} megaflows", f"{number(got['masks'])} masks"]
+    words += [count_of(got["flows"], "megaflow"), count_of(got["masks"], "mask")]
     if got["masks_per_packet"] is not None:
         words.append(f"{got['masks_per_packet']:.2f} masks/packet")
     return ", ".join(words)

@@ -163,6 +163,10 @@ class _Reader:
         line = line_at(self.lines, place)
         return f"{self.file}:{line}: {field}" if line else f"{self.file}: {field}"
 
+    def places(self, place: Place, found: Iterable[str]) -> dict[str, str]:
+        """Return where each of these keys stands; of a command line nothing is worth to be kept."""
+        return {key: self.where((*place, key)) for key in found} if self.file else {}
+
     def bad(self, place: Place, what: str) -> NoReturn:
         message = f"{self.where(place)}: {what}"
         raise BadInput(message)
@@ -213,6 +217,7 @@ class _Reader:
                 more = f"nearest: {near[0]}" if near else "there are switch and bridge"
                 self.bad((key,), f"there is no such table; {more}")
         values = self.table(("switch",), self.document.get("switch", {}), keys.SWITCH)
+        places = self.places(("switch",), values)
         for key, default in (("run_dir", run_dir), ("state_dir", state_dir)):
             values[key] = str(self.base / values[key]) if key in values else default()
             if key == "state_dir" and key not in self.document.get("switch", {}):
@@ -228,7 +233,7 @@ class _Reader:
             raise BadInput(message)
         bridges = tuple(self.bridge(("bridge", name), name, table) for name, table in tables.items())
         self._once(bridges)
-        return SwitchConfig(file=self.file, bridges=bridges, **values)
+        return SwitchConfig(file=self.file, bridges=bridges, places=places, **values)
 
     def bridge(self, place: Place, name: str, table: object) -> BridgeConfig:
         values = self.table(place, table, keys.BRIDGE)
@@ -253,12 +258,13 @@ class _Reader:
         path = str(self.base / name)
         lines = _read(path, self.where(place)).split("\n")
         texts = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
-        return tuple(Entry(text, f"{path}:{number}: flow") for number, text in texts if text)
+        return tuple(Entry(text, f"{path}:{number}") for number, text in texts if text)
 
     def _local(self, place: Place, value: object) -> LocalConfig | None:
         if isinstance(value, bool):
             return LocalConfig(where=self.where(place)) if value else None
-        return LocalConfig(where=self.where(place), **self.table(place, value, keys.LOCAL))
+        values = self.table(place, value, keys.LOCAL)
+        return LocalConfig(where=self.where(place), places=self.places(place, values), **values)
 
     def _mirror(self, place: Place, value: object, ports: set[str]) -> MirrorConfig:
         values = self.table(place, value, keys.MIRROR)
@@ -298,8 +304,9 @@ class _Reader:
                 values[key] = str(self.base / values[key])
         if "rx_file" in values and values["rx_file"] == values.get("tx_file"):
             self.bad((*place, "tx_file"), "is rx_file: write to another file")
+        places = self.places(place, values)
         values.setdefault("interface", name)
-        return PortConfig(name=name, where=self.where(place) if self.file else "", **values)
+        return PortConfig(name=name, where=self.where(place) if self.file else "", places=places, **values)
 
     # What must fit together
 

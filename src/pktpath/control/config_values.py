@@ -1,5 +1,6 @@
 """What a configuration of the switch says, as values: what `config` reads and the daemon obeys."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ class Entry(NamedTuple):
 
     text: str
     where: str
-    """`FILE:LINE: FIELD`, for errors."""
+    """`FILE:LINE: FIELD` for errors, `FILE:LINE` where the file has one entry a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,8 @@ class PortConfig:
     interface: str
     """The kernel's name of it; that of the port where nothing else is said."""
     where: str = field(default="", compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """`FILE:LINE: FIELD` of each key that the file has, for errors."""
     openflow: int | None = None
     queues: int | None = None
     """None: one, and of an AF_XDP port as many as its interface has."""
@@ -54,6 +57,8 @@ class LocalConfig:
     mtu: int | None = None
     features: tuple[tuple[str, bool], ...] = ()
     where: str = field(default="", compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """`FILE:LINE: FIELD` of each key that the file has, for errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +104,7 @@ class BridgeConfig:
             type="internal",
             interface=self.name,
             where=self.local.where,
+            places=self.local.places,
             openflow=LOCAL_NUMBER,
             netns=self.local.netns,
             mtu=self.local.mtu or self.mtu,
@@ -128,6 +134,8 @@ class SwitchConfig:
     controller_rate: int = 1000
     user: str | None = None
     bridges: tuple[BridgeConfig, ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """`FILE:LINE: FIELD` of each key that the file has, for errors."""
 
     @property
     def control(self) -> str:

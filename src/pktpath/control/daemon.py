@@ -20,8 +20,9 @@ from pktpath.control import privileges
 from pktpath.control.config import load_config, port_from_words
 from pktpath.control.config_values import SwitchConfig
 from pktpath.control.dump_server import DumpServer
-from pktpath.control.engine import Closes, Command, Parts
+from pktpath.control.engine import Closes, Parts, SocketCommand
 from pktpath.control.loop import Loop, Timer
+from pktpath.control.plural import count_of
 from pktpath.control.port_features import PortFeatures
 from pktpath.control.process import Notifier, PidFile
 from pktpath.control.state import Interfaces, TablesFile, make_directory
@@ -66,7 +67,7 @@ class Daemon:
         self._serving: Timer | None = None
         self._started = time.monotonic()
         self.switch: Switch
-        self.commands: dict[str, Command] = {}
+        self.commands: dict[str, SocketCommand] = {}
 
     # Start
 
@@ -95,24 +96,26 @@ class Daemon:
             if config.metrics is not None:
                 from pktpath.control.metrics import serve
 
-                stack.callback(serve(config.metrics, lambda: self.loop.call(self._measured)))
+                where = config.places.get("metrics", "metrics")
+                stack.callback(serve(config.metrics, lambda: self.loop.call(self._measured), where=where))
             self._start_timers()
             stack.callback(self._stop_watching)
             self._watch_links()
             # From here on a signal ends the run, and raises nothing.
             self._opening = False
             self._closing = stack.pop_all()
-        _log.info("switch %s runs with %d ports; control socket %s", config.name, len(self.switch.ports), config.control)
+        ports = count_of(len(self.switch.ports), "port")
+        _log.info("switch %s runs with %s; control socket %s", config.name, ports, config.control)
 
     def _start_control(self, stack: contextlib.ExitStack) -> None:
         config, switch = self.config, self.switch
         features = PortFeatures(switch)
         mine = {
-            "switch/status": Command("", 0, 0, self._status),
-            "switch/add-port": Command("bridge port type=TYPE [key=value]...", 3, 64, self._add_port),
-            "switch/del-port": Command("bridge port", 2, 2, self._del_port),
-            "switch/reload": Command("", 0, 0, lambda _: self.reload()),
-            "exit": Command("[--cleanup]", 0, 1, self._exit),
+            "switch/status": SocketCommand("", 0, 0, self._status),
+            "switch/add-port": SocketCommand("bridge port type=TYPE [key=value]...", 3, 64, self._add_port),
+            "switch/del-port": SocketCommand("bridge port", 2, 2, self._del_port),
+            "switch/reload": SocketCommand("", 0, 0, lambda _: self.reload()),
+            "exit": SocketCommand("[--cleanup]", 0, 1, self._exit),
             **features.commands(),
         }
         more = self._parts.commands(switch.engine, switch.tables)

@@ -16,7 +16,7 @@ from pktpath.port.live import EnginePort, LivePort
 from pktpath.switch.slow_path import SlowPath
 from pktpath.switch.views import DatapathView, FlowView
 
-__all__ = ["Closes", "Command", "Engine", "EnginePort", "Parts", "Tables"]
+__all__ = ["Closes", "Engine", "EnginePort", "Parts", "SocketCommand", "Tables"]
 
 
 class Engine(Protocol):
@@ -158,7 +158,7 @@ class Tables(SlowPath, Protocol):
         ...
 
 
-class Command(NamedTuple):
+class SocketCommand(NamedTuple):
     """One command of the control socket."""
 
     usage: str
@@ -191,9 +191,9 @@ class Parts:
 
     The thread is in the network namespace of its interface. Interfaces are up and have their MTU already; those of a TAP get
     them, and their addresses, after this."""
-    server: Callable[[str, Mapping[str, Command], Loop], Closes]
+    server: Callable[[str, Mapping[str, SocketCommand], Loop], Closes]
     """Serve commands on a socket of this path (mode 0600), in the loop; a socket that nobody serves any more is replaced."""
-    commands: Callable[[Engine, Tables], Mapping[str, Command]] = lambda _engine, _tables: {}
+    commands: Callable[[Engine, Tables], Mapping[str, SocketCommand]] = lambda _engine, _tables: {}
     """More commands: dpctl/show and its kind."""
     dump: Callable[[Any], Callable[[DumpRequest], DumpSource]] | None = None
     """From the `control.switch.Switch`, what opens a mirror for `pktpath dump`."""

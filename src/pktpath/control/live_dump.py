@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pktpath.control.dump_records import DumpFrame, DumpInterface, DumpRequest
+from pktpath.control.plural import count_of
 from pktpath.errors import BadInput
 from pktpath.path.live_mirror import At, dropped, want, watched
 
@@ -101,7 +102,7 @@ class LiveMirror:
             self._known[key] = len(self.interfaces)
             way = {At.WIRE_IN: " in", At.WIRE_OUT: " out"}.get(frame.at, "")
             self.interfaces.append(DumpInterface(self._known[key], name + way, snaplen=self._request.snaplen))
-        comment = f"gso_size {frame.gso_size}, {frame.gso_segs} segments" if frame.gso_size else ""
+        comment = f"gso_size {frame.gso_size}, {count_of(frame.gso_segs, 'segment')}" if frame.gso_size else ""
         data = frame.frame[: self._request.snaplen]
         length = max(frame.wire_len, len(frame.frame))
         self._waiting.append(DumpFrame(self._known[key], frame.time_ns + offset, length, data, comment))

@@ -9,13 +9,14 @@ from pktpath.control.bridge_commands import bridge_commands
 from pktpath.control.commands import Commands
 from pktpath.control.config_values import PortConfig, SwitchConfig
 from pktpath.control.datapath_commands import datapath_commands
-from pktpath.control.engine import Command, Engine, Parts
+from pktpath.control.engine import Engine, Parts, SocketCommand
 from pktpath.control.flow_text import parse_flow
 from pktpath.control.live_dump import LiveDump
 from pktpath.control.live_tables import LiveTables, check
 from pktpath.control.loop import Loop
 from pktpath.control.ofctl_commands import ofctl_commands
 from pktpath.control.other_text import UpcallView
+from pktpath.control.port_addresses import PortAddresses
 from pktpath.control.unixctl import UnixctlServer
 from pktpath.errors import BadInput
 from pktpath.features import Feature
@@ -28,7 +29,7 @@ from pktpath.port.rows import RowTable
 from pktpath.port.tap import InternalPort, TapPort
 from pktpath.port.xdp import XdpPort
 from pktpath.switch.meter import set_meter
-from pktpath.switch.rules import Command as FlowCommand
+from pktpath.switch.rules import Command
 from pktpath.switch.xlate import Slow
 
 _MANY_WORDS = 64
@@ -47,6 +48,7 @@ class _Engine(LiveEngine):
         self._counted = 0.0
         self._said: set[tuple[int, str]] = set()
         self.packet_rows = RowTable(self.queues.packet)
+        self.addresses = PortAddresses()
         tables.set_bands = self._set_bands
 
     def configure(self, config: Any) -> None:
@@ -111,6 +113,12 @@ def _settings(config: SwitchConfig) -> EngineSettings:
 
 def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
     """Open one port, whose frames have this number as `in_port`."""
+    port = _open_port(engine, config, number)
+    engine.addresses.note(number, config)
+    return port
+
+
+def _open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
     queues, memory, mtu = engine.queues, engine.memory, config.mtu or 1500
     match config.type:
         case "packet":
@@ -125,7 +133,9 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
                 qdisc_bypass=config.qdisc_bypass,
             )
         case "tap":
-            return TapPort(config.interface, memory, queues.tap, number=number, queues=config.queues or 1, mtu=mtu)
+            return TapPort(
+                config.interface, memory, queues.tap, name=config.name, number=number, queues=config.queues or 1, mtu=mtu
+            )
         case "internal":
             return InternalPort(config.interface, memory, queues.tap, number=number, mtu=mtu)
         case "xdp":
@@ -146,7 +156,7 @@ def open_port(engine: Any, config: PortConfig, number: int) -> LivePort:
             return MemoryPort(config.name, memory, queues.memory, number=number, able=able, default=able, mtu=mtu)
 
 
-def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
+def commands(engine: Any, tables: Any) -> Mapping[str, SocketCommand]:
     """Return the commands that speak of the datapath and of bridges."""
     registry = Commands()
     slow = tables.slow
@@ -155,10 +165,12 @@ def commands(engine: Any, tables: Any) -> Mapping[str, Command]:
         rebalance=engine.rebalance,
         parse_match=lambda text: _match(tables, text),
     )  # fmt: skip
-    ofctl_commands(registry, slow, engine.view, tables.meters_changed, fresh=lambda: _refresh(engine, slow))
+    ofctl_commands(
+        registry, slow, engine.view, tables.meters_changed, fresh=lambda: _refresh(engine, slow), address=engine.addresses
+    )
     engine.every_five_seconds = bridge_commands(registry, slow, engine.view, upcalls=lambda: _upcalls(engine))
     return {
-        name: Command(
+        name: SocketCommand(
             command.usage, command.min_args, _MANY_WORDS if command.max_args is None else command.max_args, command.handler
         )
         for name, command in registry.all().items()
@@ -187,7 +199,7 @@ def _upcalls(engine: LiveEngine) -> UpcallView:
 def _match(tables: LiveTables, text: str) -> tuple[int, int]:
     """Return key and mask of a match; ports are those of any bridge, by number or name of the datapath."""
     ports = {port.name: port.number for bridge in tables.slow.bridges.values() for port in bridge.ports.values()}
-    mod = parse_flow(text, ports, FlowCommand.DELETE)
+    mod = parse_flow(text, ports, Command.DELETE)
     return mod.value, mod.mask
 
 
@@ -195,7 +207,7 @@ def _most(words: int | None) -> int:
     return _MANY_WORDS if words is None else words
 
 
-def serve(path: str, known: Mapping[str, Command], loop: Loop) -> UnixctlServer:
+def serve(path: str, known: Mapping[str, SocketCommand], loop: Loop) -> UnixctlServer:
     """Serve commands on a socket, in the loop."""
     registry = Commands()
     for name, command in known.items():

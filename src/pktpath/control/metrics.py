@@ -146,12 +146,13 @@ def _workers(workers: Iterable[WorkerView], counter: Any, gauge: Any) -> Iterato
     yield overhead
 
 
-def serve(endpoint: tuple[str, int], measure: Callable[[], Measured]) -> Callable[[], None]:
+def serve(endpoint: tuple[str, int], measure: Callable[[], Measured], *, where: str = "metrics") -> Callable[[], None]:
     """Serve `/metrics`; return what ends it.
 
     Args:
         endpoint: address and port.
         measure: called in the threads that answer.
+        where: what stands before an error.
 
     Raises:
         Refused: the port is taken, or the address is not ours.
@@ -167,7 +168,8 @@ def serve(endpoint: tuple[str, int], measure: Callable[[], Measured]) -> Callabl
     try:
         server, thread = start_http_server(port, addr=address, registry=registry)
     except OSError as error:
-        message = f"metrics: {address}:{port}: {error.strerror or error}"
+        name = f"[{address}]" if ":" in address else address
+        message = f"{where}: {name}:{port}: {error.strerror or error}"
         raise Refused(message) from error
 
     def close() -> None:

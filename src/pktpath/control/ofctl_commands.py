@@ -32,6 +32,7 @@ def ofctl_commands(
     save: Callable[[], None] | None = None,
     *,
     fresh: Callable[[], None] | None = None,
+    address: ofctl_text.Address | None = None,
 ) -> None:
     """Register `ofctl/<verb>` for all verbs of `pktpath ofctl`.
 
@@ -41,9 +42,10 @@ def ofctl_commands(
         view: the datapath now, for what ports count.
         save: called after each change.
         fresh: called before something is told that counts: credits the rules with what megaflows forwarded.
+        address: of the interface of a port, by its number in the datapath; without it no port has one.
 
     """
-    own = _Ofctl(view, fresh or _nothing)
+    own = _Ofctl(view, fresh or _nothing, address or (lambda _number: ""))
     saved = save or _nothing
     verbs = [
         Verb("show", "bridge", 0, 0, own.show, False),
@@ -125,6 +127,7 @@ class _Ofctl(NamedTuple):
 
     view: Callable[[], DatapathView]
     fresh: Callable[[], None]
+    address: ofctl_text.Address
 
     def _views(self, bridge: Bridge) -> ofctl_text.Views:
         return {view.openflow: view for view in self.view().ports if view.bridge == bridge.name}
@@ -184,7 +187,7 @@ class _Ofctl(NamedTuple):
     # The bridge and its ports
 
     def show(self, bridge: Bridge, _words: list[str]) -> str:
-        return ofctl_text.show(bridge, self._views(bridge))
+        return ofctl_text.show(bridge, self.address)
 
     def dump_tables(self, bridge: Bridge, _words: list[str]) -> str:
         self.fresh()
@@ -195,7 +198,7 @@ class _Ofctl(NamedTuple):
         return ofctl_text.ports_stats(_ports(bridge, words), self._views(bridge), xid=4 if named else 2)
 
     def dump_ports_desc(self, bridge: Bridge, words: list[str]) -> str:
-        return ofctl_text.ports_desc(_ports(bridge, words), self._views(bridge))
+        return ofctl_text.ports_desc(_ports(bridge, words), self.address)
 
     def mod_port(self, bridge: Bridge, words: list[str]) -> None:
         chosen, action = _ports(bridge, words), words[1]

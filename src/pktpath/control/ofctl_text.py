@@ -1,6 +1,6 @@
 """What ovs-ofctl 3.1 prints of a bridge, its ports and its tables; flows and groups have modules of their own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import groupby
 
@@ -31,35 +31,35 @@ _ACTIONS = "set_vlan_vid set_vlan_pcp strip_vlan mod_dl_src mod_dl_dst mod_nw_sr
 
 Views = Mapping[int, PortView]
 """Ports of a bridge by their OpenFlow number."""
+Address = Callable[[int], str]
+"""Takes the number of a port in the datapath; returns the Ethernet address of its interface, nothing where it has none."""
+_NO_ADDRESS = "00:00:00:00:00:00"
 
 
-def show(bridge: Bridge, views: Views) -> str:
+def show(bridge: Bridge, address: Address) -> str:
     """Return the text of `show`."""
     # The low six bytes are an address, as everywhere; one of our own where the bridge's port has none.
     own = blake2b(bridge.name.encode(), digest_size=6).digest()
-    address = _address(views.get(LOCAL)) or bytes([own[0] & 0xFC | 2, *own[1:]]).hex(":")
+    local = bridge.ports.get(LOCAL)
+    identity = (address(local.number) if local else "") or bytes([own[0] & 0xFC | 2, *own[1:]]).hex(":")
     return (
-        f"OFPT_FEATURES_REPLY (xid=0x2): dpid:0000{address.replace(':', '')}\n"
+        f"OFPT_FEATURES_REPLY (xid=0x2): dpid:0000{identity.replace(':', '')}\n"
         f"n_tables:{TABLES}, n_buffers:0\n"
         "capabilities: FLOW_STATS TABLE_STATS PORT_STATS ARP_MATCH_IP\n"
         f"actions: output {_ACTIONS}\n"
-        f"{_ports(bridge.ports.values(), views)}"
+        f"{_ports(bridge.ports.values(), address)}"
         "OFPT_GET_CONFIG_REPLY (xid=0x4): frags=normal miss_send_len=0\n"
     )
 
 
-def ports_desc(ports: Iterable[BridgePort], views: Views) -> str:
+def ports_desc(ports: Iterable[BridgePort], address: Address) -> str:
     """Return the text of `dump-ports-desc`."""
-    return f"OFPST_PORT_DESC reply (xid=0x2):\n{_ports(ports, views)}"
+    return f"OFPST_PORT_DESC reply (xid=0x2):\n{_ports(ports, address)}"
 
 
-def _address(view: PortView | None) -> str:
-    return view.options.get("address", "") if view else ""
-
-
-def _ports(ports: Iterable[BridgePort], views: Views) -> str:
+def _ports(ports: Iterable[BridgePort], address: Address) -> str:
     return "".join(
-        f" {port_text(port.openflow)}({port.name}): addr:{_address(views.get(port.openflow)) or '00:00:00:00:00:00'}\n"
+        f" {port_text(port.openflow)}({port.name}): addr:{address(port.number) or _NO_ADDRESS}\n"
         f"     config:     {'0' if port.flood else 'NO_FLOOD'}\n"
         "     state:      0\n"
         "     speed: 0 Mbps now, 0 Mbps max\n"

@@ -6,7 +6,7 @@ A port is named BRIDGE/PORT, or PORT alone. Features travel as the five sets of 
 import json
 from typing import Protocol
 
-from pktpath.control.engine import Command
+from pktpath.control.engine import SocketCommand
 from pktpath.control.features_json import to_json
 from pktpath.control.switch_port import SwitchPort
 from pktpath.device_features import check_changeable, of_card
@@ -36,12 +36,12 @@ class PortFeatures:
     def __init__(self, switch: _Switch) -> None:
         self._switch = switch
 
-    def commands(self) -> dict[str, Command]:
+    def commands(self) -> dict[str, SocketCommand]:
         """Return them for a control server."""
         return {
-            "netdev/features": Command("bridge/port", 1, 1, self.features),
-            "netdev/set-features": Command("bridge/port {feature: on}", 2, 2, self.set_features),
-            "netdev/statistics": Command("bridge/port", 1, 1, self.statistics),
+            "netdev/features": SocketCommand("bridge/port", 1, 1, self.features),
+            "netdev/set-features": SocketCommand("bridge/port {feature: on}", 2, 2, self.set_features),
+            "netdev/statistics": SocketCommand("bridge/port", 1, 1, self.statistics),
         }
 
     def features(self, words: list[str]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from pktpath.control.plural import count_of
 from pktpath.errors import BadInput, Refused
 
 FORMAT = "pktpath switch state 1"
@@ -160,7 +161,7 @@ class Interfaces:
         document = self._file.load(_check_changes)
         self._changes = [Change(**item) for item in document.get("changes", ())]
         if self._changes:
-            _log.info("the last run did not end in order: restoring %d settings of interfaces", len(self._changes))
+            _log.info("the last run did not end in order: restoring %s of interfaces", count_of(len(self._changes), "setting"))
             self.undo()
 
     def change(self, device: str, netns: str | None, what: str, key: str, value: Any) -> None:

@@ -272,11 +272,8 @@ class Switch:
             except (BadInput, Refused) as error:
                 faults.append(str(error))
 
-        later = [
-            field.name
-            for field in fields(SwitchConfig)
-            if field.name not in LIVE | {"bridges", "file"} and getattr(new, field.name) != getattr(self.config, field.name)
-        ]
+        names = {field.name for field in fields(SwitchConfig) if field.compare} - LIVE - {"bridges", "file"}
+        later = sorted(name for name in names if getattr(new, name) != getattr(self.config, name))
         faults += [f"{name}: changes at the next start only" for name in later]
         old_bridges = {bridge.name: bridge for bridge in self.config.bridges}
         for name in old_bridges.keys() - {bridge.name for bridge in new.bridges}:

@@ -6,6 +6,8 @@ from typing import Any
 from pktpath.switch.views import DatapathView, FlowView, PortView, WorkerView
 
 _DROP = "drop_"
+_OF_PORT = ("rx_dropped", "tx_dropped")
+"""What a port had no room for; `drop_*` are the frames that the datapath dropped, and no frame is in two of them."""
 
 
 def changes(before: DatapathView, after: DatapathView, seconds: float) -> dict[str, Any]:
@@ -57,7 +59,8 @@ def _delta(before: Mapping[str, int], after: Mapping[str, int], *names: str) -> 
 def _port(before: PortView | None, after: PortView, seconds: float) -> dict[str, Any]:
     # A port that is new, or another one of the same name, has no earlier counters.
     old = before.counters if before is not None and before.number == after.number else {}
-    reasons = {name.removeprefix(_DROP): count for name, count in after.counters.items() if name.startswith(_DROP) and count}
+    drops = [name for name in after.counters if name.startswith(_DROP) or name in _OF_PORT]
+    reasons = {name.removeprefix(_DROP): after.counters[name] for name in drops if after.counters[name]}
     worst = max(reasons, key=lambda name: reasons[name], default=None)
     return {
         "number": after.number,
@@ -68,8 +71,8 @@ def _port(before: PortView | None, after: PortView, seconds: float) -> dict[str,
         "rx_bits_per_second": 8 * _rate(_delta(old, after.counters, "rx_bytes"), seconds),
         "tx_packets_per_second": _rate(_delta(old, after.counters, "tx_packets"), seconds),
         "tx_bits_per_second": 8 * _rate(_delta(old, after.counters, "tx_bytes"), seconds),
-        "dropped_per_second": _rate(_delta(old, after.counters, "rx_dropped", "tx_dropped"), seconds),
-        "dropped": _delta({}, after.counters, "rx_dropped", "tx_dropped"),
+        "dropped_per_second": _rate(_delta(old, after.counters, *drops), seconds),
+        "dropped": _delta({}, after.counters, *drops),
         "drop_reasons": reasons,
         "most_dropped_for": worst,
     }

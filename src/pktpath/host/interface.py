@@ -16,7 +16,8 @@ from typing import Any
 from pktpath.errors import BadInput, Refused
 from pktpath.host.netns import inside
 
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFMTU, _SIOCSIFMTU, _SIOCSIFHWADDR = 0x8913, 0x8914, 0x8921, 0x8922, 0x8924
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCGIFMTU, _SIOCSIFMTU = 0x8913, 0x8914, 0x8921, 0x8922
+_SIOCSIFHWADDR, _SIOCGIFHWADDR = 0x8924, 0x8927
 _IFF_UP = 1
 _ARPHRD_ETHER = 1
 _REQUEST = 40
@@ -52,6 +53,8 @@ class KernelInterfaces:
                     return _ask(_SIOCGIFMTU, device)
                 case "up":
                     return bool(_ask(_SIOCGIFFLAGS, device, "H") & _IFF_UP)
+                case "mac":
+                    return _mac(device)
                 case "feature":
                     from pktpath.host.features import read_features
 
@@ -102,6 +105,13 @@ def _ask(call: int, device: str, kind: str = "i") -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         reply = fcntl.ioctl(control, call, _request(device))
     return int(struct.unpack_from("=" + kind, reply, 16)[0])
+
+
+def _mac(device: str) -> str:
+    """Return the Ethernet address of an interface; zero where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        reply = fcntl.ioctl(control, _SIOCGIFHWADDR, _request(device))
+    return reply[18:24].hex(":")
 
 
 def _tell(call: int, device: str, value: bytes) -> None:

@@ -10,11 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pktpath import __version__
+from pktpath.control.plural import count_of
 from pktpath.lab.replay_words import (
     DROPS,
     STAGES,
     card_words,
-    count_of,
     dropped,
     findings,
     host_words,

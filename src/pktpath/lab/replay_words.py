@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import gcd
 from typing import TYPE_CHECKING
 
+from pktpath.control.plural import count_of
 from pktpath.offload.rules import KERNEL_BUCKET_DEPTH, KERNEL_BUCKETS
 
 if TYPE_CHECKING:
@@ -145,8 +146,3 @@ def findings(done: "Replayed", options: "ReplayOptions") -> list[str]:
     if done.waiting:
         found.append(f"{count_of(done.waiting, 'frame')} still in the rings at the end: no interrupt told of them")
     return found
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number of things."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

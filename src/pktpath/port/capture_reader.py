@@ -210,8 +210,11 @@ class CaptureReader:
 
     def _lie(self) -> CaptureError:
         state = self._window.state
-        message = f"{int(state[CLAIM])} is impossible; {self.frames} frames before it were kept"
+        message = f"{int(state[CLAIM])} is impossible; {self._kept()}"
         return CaptureError(self.file, message, offset=self._window.offset, field=PROBLEMS[int(state[PROBLEM])])
+
+    def _kept(self) -> str:
+        return "1 frame before it was kept" if self.frames == 1 else f"{self.frames} frames before it were kept"
 
     def _report_end(self) -> None:
         rest, state = self._window.rest, self._window.state
@@ -225,7 +228,7 @@ class CaptureReader:
                 claim = f"the {what} header says {int(state[CLAIM])} bytes, {rest - least if pcap else rest} are there"
             cause = f"{self._source.cut}; " if self._source.cut else ""
             where = f"truncated at offset {self._window.offset + rest}"
-            self.damage = f"{self.file}: {where}: {cause}{claim}; {self.frames} frames before it were kept"
+            self.damage = f"{self.file}: {where}: {cause}{claim}; {self._kept()}"
             self.warnings.append(self.damage)
         odd = int(state[ODD])
         if odd and pcap:

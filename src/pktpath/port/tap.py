@@ -46,13 +46,16 @@ class TapPort:
 
     kind = "tap"
 
-    def __init__(self, name: str, memory: Memory, rows: Any, *, number: int = 0, queues: int = 1, mtu: int = 1500) -> None:
+    def __init__(
+        self, interface: str, memory: Memory, rows: Any, *, name: str = "", number: int = 0, queues: int = 1, mtu: int = 1500
+    ) -> None:
         """Create the interface, or open it where it persists, with every offload that the kernel offers.
 
         Args:
-            name: of the interface, at most 15 bytes.
+            interface: its name, at most 15 bytes.
             memory: not needed: frames are read into chunks.
             rows: the table of `make_tap_rows`.
+            name: the port's name, the interface's without.
             number: the port's number in the datapath: `in_port` of its frames.
             queues: pairs of queues; the kernel chooses among them by flow.
             mtu: what the port says of itself; `set_up` tells the kernel.
@@ -62,14 +65,15 @@ class TapPort:
             Refused: no permission, the name is taken, or the kernel has no TAPs.
 
         """
-        encoded = name.encode()
-        if not 0 < len(encoded) <= _NAME_LENGTH or name in (".", "..") or any(c in "/:%" or c.isspace() for c in name):
-            message = f"{name!r}: no name for an interface: 1 to {_NAME_LENGTH} bytes without /, :, % and white space"
+        encoded = interface.encode()
+        if not 0 < len(encoded) <= _NAME_LENGTH or interface in (".", "..") or any(c in "/:%" or c.isspace() for c in interface):
+            message = f"{interface!r}: no name for an interface: 1 to {_NAME_LENGTH} bytes without /, :, % and white space"
             raise BadInput(message)
         if not 1 <= queues <= MAX_TAP_QUEUES:
-            message = f"{name}: queues={queues}: 1 to {MAX_TAP_QUEUES}"
+            message = f"{interface}: queues={queues}: 1 to {MAX_TAP_QUEUES}"
             raise BadInput(message)
-        self.name, self.mtu, self.number = name, mtu, number
+        self.name, self.mtu, self.number = name or interface, mtu, number
+        self._interface = interface
         self.rx: tuple[RxQueue, ...] = ()
         self._rows = rows
         self._fds: list[int] = []
@@ -149,7 +153,7 @@ class TapPort:
         try:
             fd = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            message = f"{self.name}: {_DEVICE}: {error.strerror}: load the module tun, and let this user read and write it"
+            message = f"{self._interface}: {_DEVICE}: {error.strerror}: load the module tun, and let this user read and write it"
             raise Refused(message) from None
         try:
             flags = _TAP | _NO_PI | _VNET_HDR | _MULTI_QUEUE
@@ -163,7 +167,7 @@ class TapPort:
             fcntl.ioctl(fd, _SETVNETHDRSZ, struct.pack("i", HEADER_LENGTH))
         except OSError as error:
             os.close(fd)
-            message = f"{self.name}: {_why(error)}"
+            message = f"{self._interface}: {_why(error)}"
             raise Refused(message) from None
         return fd
 
@@ -182,9 +186,9 @@ class TapPort:
 
     def _tell(self, asking: socket.socket, request: int, value: bytes, what: str) -> bytes:
         try:
-            return fcntl.ioctl(asking, request, struct.pack("16s24s", self.name.encode(), value))
+            return fcntl.ioctl(asking, request, struct.pack("16s24s", self._interface.encode(), value))
         except OSError as error:
-            message = f"{self.name}: the kernel refuses {what}: {error.strerror}"
+            message = f"{self._interface}: the kernel refuses {what}: {error.strerror}"
             raise Refused(message) from None
 
 

@@ -134,11 +134,12 @@ class XdpPort:
         there, word = receive_queues(self._device)
         count = there if wanted is None else wanted
         if count > there:
-            message = f"{self.name}: {self._device} has {there} receive queues, not {count}"
+            message = f"{self.name}: {self._device} has {there} receive queue{'s' * (there > 1)}, not {count}"
             raise BadInput(message)
         if count < there:
+            few = f"{count} {'is' if count == 1 else 'are'}"
             self._warnings.append(
-                f"{self._device} has {there} receive queues and {count} are open: frames of the others go to the host; "
+                f"{self._device} has {there} receive queues and {few} open: frames of the others go to the host; "
                 f"`ethtool -L {self._device} {word} {count}` brings all here"
             )
         return count
