@@ -27,7 +27,7 @@ from pktpath.doctor.parse.ovs_words import mapping, number, unquoted, whole
 from pktpath.doctor.parse.source import read
 from support import control_views
 from support.doctor import EVIDENCE, facts_of
-from support.live_switch import Net, Running
+from support.live_switch import Net, Running, until
 from support.open_vswitch import OpenVSwitch, why_unavailable
 
 
@@ -381,7 +381,8 @@ def test_absurd_numbers_are_left_out():
     nines = "9" * 5000
     for text in (
         f"system@x:\n  lookups: hit:{nines} missed:1 lost:0\n  flows: {nines}\n",
-        f"pmd thread numa_id 0 core_id 1:\n  packets received: {nines}\n port: a queue-id: {nines} (enabled)  pmd usage: {nines} %\n",
+        f"pmd thread numa_id 0 core_id 1:\n  packets received: {nines}\n",
+        f"pmd thread numa_id 0 core_id 1:\n  port: a queue-id: {nines} (enabled)  pmd usage: {nines} %\n",
         f"recirc_id(0), packets:{nines}, bytes:1, used:1s, actions:1\n",
         f"netdev@x:\n  flows : (current {nines}) (avg 1) (max 1) (limit 1)\n",
     ):
@@ -455,6 +456,9 @@ def test_a_running_open_vswitch():
             words = command.split()
             if words[0] == "dpctl/dump-flows":
                 words.append("dummy@ovs-dummy")
+            if words[0] == "coverage/show":
+                # It counts every five seconds.
+                until(lambda: "total:" in switch.appctl("coverage/show"), 30)
             said = switch.appctl(*words)
             found = {type(fact) for fact in facts_of(f"$ ovs-appctl {command}\n{said}")}
             assert found >= set(kinds), f"{command}:\n{said}"
