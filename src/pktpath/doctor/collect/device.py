@@ -13,6 +13,8 @@ from pktpath.errors import BadInput, Refused
 
 MOST = 128
 """Devices that are asked for their settings; the look stays below two seconds of CPU with them."""
+_LOOPBACK = "lo"
+"""It has features, and neither queues nor a driver."""
 
 
 def choose(book: Notebook, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -42,6 +44,8 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
 
     without = []
     for name in devices:
+        if name == _LOOPBACK:
+            continue
         try:
             found = HostDevice(name).statistics()
         except (Refused, BadInput) as error:
@@ -73,6 +77,8 @@ def device_settings(book: Notebook, devices: Sequence[str]) -> None:
     for name in devices:
         device = HostDevice(name)
         ask("-k", name, lambda name=name: features_text(name, read_by_ioctl(name)))  # type: ignore[misc]
+        if name == _LOOPBACK:
+            continue
         ask("-i", name, lambda device=device: text.driver_text(device.driver()))  # type: ignore[misc]
         ask("-l", name, lambda device=device: text.channels_text(device.name, device.channels()))  # type: ignore[misc]
         ask("-g", name, lambda device=device: text.rings_text(device.name, device.rings()))  # type: ignore[misc]

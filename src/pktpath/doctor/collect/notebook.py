@@ -8,7 +8,10 @@ from pathlib import Path
 from pktpath.doctor.case import Missing
 from pktpath.doctor.collect.tool import Ran, package_of, run
 from pktpath.doctor.facts.base import Fact
+from pktpath.doctor.parse.prompt import plain
 
+_LONGEST = 64
+"""Letters of the name of a look."""
 _ORDERS = 10_000
 """Sections that one look may have before its orders meet those of the next."""
 
@@ -28,6 +31,12 @@ class Look:
     def of_file(self) -> bool:
         """Whether it is what a file says."""
         return self.command.startswith("/")
+
+    @property
+    def source(self) -> str:
+        """Return the name that places carry: what a reader would type, without sockets, time limits and long lists."""
+        command = self.command if self.of_file else plain(self.command)[0]
+        return f"live: {command if len(command) <= _LONGEST else f'{command[: _LONGEST - 1]}…'}"
 
     @property
     def document(self) -> str:
@@ -86,7 +95,7 @@ class Notebook:
 
         for number, look in enumerate(self.looks, 1):
             document = Transcript(
-                look.document.splitlines(), f"live: {look.command}", scope=look.scope, when=look.when, order=_ORDERS * number
+                look.document.splitlines(), look.source, scope=look.scope, when=look.when, order=_ORDERS * number
             )
             yield from document.facts()
             self.missing += document.missing

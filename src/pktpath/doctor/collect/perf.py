@@ -13,11 +13,6 @@ from pktpath.doctor.collect.tool import MAX_OUTPUT, Ran, find, package_of, run
 
 FREQUENCY = 199
 """Samples a second of each thread that runs; a prime, so as not to keep step with timers."""
-_EVENTS = (
-    "task-clock", "context-switches", "cpu-migrations", "page-faults", "cycles", "instructions", "stalled-cycles-frontend",
-    "stalled-cycles-backend", "branches", "branch-misses", "cache-references", "cache-misses",
-)  # fmt: skip
-_CALLS = "raw_syscalls:sys_enter"
 _SLACK = 5.0
 """Seconds that perf may take beyond those that it watches."""
 _REPORT = 15.0
@@ -33,9 +28,8 @@ def perf(book: Notebook, pid: int, seconds: float, hot: Sequence[int]) -> None:
         book.lacks(what, "perf is not installed", package_of("perf"))
         return
     book.progress(f"perf watches process {pid} for {seconds:g} s ({FREQUENCY} samples a second; nothing is stopped)")
-    events = ",".join([*_EVENTS, *([_CALLS] if os.path.isdir("/sys/kernel/tracing/events/raw_syscalls") else [])])  # noqa: PTH112
     span = f"{seconds:g}"
-    counts = [["perf", "stat", "-e", events, *whom, "sleep", span] for whom in (["-p", str(pid)], *(["-t", str(t)] for t in hot))]
+    counts = [["perf", "stat", *whom, "sleep", span] for whom in (["-p", str(pid)], *(["-t", str(t)] for t in hot))]
     with tempfile.TemporaryDirectory(prefix="pktpath-doctor-") as folder, ThreadPoolExecutor(len(counts) + 1) as pool:
         record = ["perf", "record", "-q", "-g", "-F", str(FREQUENCY), "-p", str(pid), "-o", "perf.data", "sleep", span]
         recording = pool.submit(run, record, limit=seconds + _SLACK, directory=folder)

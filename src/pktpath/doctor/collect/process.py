@@ -175,6 +175,6 @@ def plan_for(pid: int, *, seconds: float, intrusive: bool) -> list[str]:
         )
     elif tool:
         lines.append(
-            f"No {tool}: {busy[0].name} ({busy[0].tid}) is busy and would lose packets (--intrusive does it all the same)."
+            f"No call stacks: {busy[0].name} ({busy[0].tid}) is busy and would lose packets (--intrusive does it all the same)."
         )
     return lines

@@ -17,7 +17,8 @@ def descriptors(section: Section) -> Iterator[Fact]:
     pid = int(section.fields.get("pid") or 0)
     for line in section.lines:
         if found := _ROW.match(line.text):
-            target = found[2].rstrip()
+            # On a terminal ls puts quotes around what has brackets.
+            target = found[2].rstrip().strip("'")
             kind = next(kind for begin, kind in _KINDS if target.startswith(begin))
             yield OpenFile(
                 at=section.place(line), pid=pid, fd=found[1], kind=kind, name=target.removeprefix("anon_inode:")
