@@ -434,7 +434,7 @@ def test_texts_of_pktpaths_own_switch(command):
 def test_a_running_switch_of_pktpath(tmp_path):
     text = '{head}schedule = "interrupt"\n[bridge.br0]\n[bridge.br0.port.p1]\ntype = "packet"\n'
     with Net(1) as net, Running(tmp_path, text, space=net.space) as switch:
-        for command in ("dpctl/show -s", "dpif-netdev/pmd-stats-show", "upcall/show", "memory/show", "coverage/show"):
+        for command in ("dpctl/show -s", "dpif-netdev/pmd-stats-show", "upcall/show", "memory/show"):
             said = switch.appctl(*command.split())
             found = {type(fact) for fact in facts_of(f"$ pktpath appctl {command}\n{said}")}
             assert found >= set(KINDS[command]), f"{command}:\n{said}"
