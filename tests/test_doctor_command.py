@@ -310,6 +310,8 @@ def texts(monkeypatch):
         return f"{name.upper()}\n\n{known[name]}"
 
     module.explain = explain
+    module.findings = lambda: [("some-finding", "It is so.")]
+    module.SECTIONS = ("What it is",)
     monkeypatch.setitem(sys.modules, "pktpath.doctor.explain", module)
     import pktpath.doctor
 
@@ -318,11 +320,11 @@ def texts(monkeypatch):
 
 def test_topics_are_listed_and_explained(texts, capsys):
     assert run("explain") == 0
-    assert capsys.readouterr().out == "tso   A card that cuts.\nnapi  Polling.\n"
+    assert capsys.readouterr().out == "Topics\n  tso   A card that cuts.\n  napi  Polling.\nFindings\n  some-finding  It is so.\n"
     assert run("explain", "tso") == 0
     assert capsys.readouterr().out == "TSO\n\nA card that cuts.\n"
-    assert run("explain", "tsq") == 1
-    assert capsys.readouterr().err == "pktpath: there is no topic 'tsq'; near are tso\n"
+    assert run("explain", "vxlan", "offload") == 1
+    assert capsys.readouterr().err == "pktpath: there is no topic 'vxlan offload'; near are tso\n"
 
 
 def test_explain_has_a_help_of_its_own_and_a_file_of_this_name_a_path(tmp_path):
@@ -331,7 +333,7 @@ def test_explain_has_a_help_of_its_own_and_a_file_of_this_name_a_path(tmp_path):
     assert "Usage: pktpath doctor explain [OPTIONS] [TOPIC]" in done.stdout
     (tmp_path / "explain").write_text(HEALTHY)
     assert call("./explain", cwd=tmp_path).returncode == 0
-    done = call("explain", "a", "b")
+    done = call("explain", "--nothing")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 

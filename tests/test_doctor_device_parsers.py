@@ -114,7 +114,7 @@ def test_pause():
 def test_indirection_tables():
     (zero,) = facts_of((EVIDENCE / "cases/indirection_table_skips_queues/all-zero.txt").read_text(), Indirection)
     assert (zero.dev, zero.rings, set(zero.table), len(zero.table), zero.function) == ("enp2s0f0", 4, {0}, 32, "toeplitz")
-    (even,) = facts_of((EVIDENCE / "cases/indirection_table_skips_queues/even.txt").read_text(), Indirection)
+    (even,) = facts_of((EVIDENCE / "healthy/rss-even/ethtool.txt").read_text(), Indirection)
     assert even.rings == 14
     assert set(even.table) == set(range(14))
     # Without a table there is nothing to say, and after a gap nothing that could be trusted.
@@ -202,6 +202,18 @@ def test_counters_of_links_have_the_kernels_names():
     }  # fmt: skip
 
 
+def test_virtual_functions_count_for_themselves():
+    text = (
+        "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped missed mcast\n    10   2   3   4   5   6\n"
+        "    vf 0     link/ether 1e:49 brd ff, spoof checking on\n"
+        "    RX: bytes  packets  mcast   bcast   dropped\n    7  1  0  0  9\n"
+    )
+    found = values(text, "link")
+    assert found["eth0", "rx_bytes"] == 10
+    assert found["eth0", "rx_dropped"] == 4
+    assert found["eth0 vf 0", "rx_dropped"] == 9
+
+
 def test_rounded_counters_are_no_numbers():
     text = "2: eth0: <UP> mtu 1500\n    RX: bytes  packets  errors  dropped overrun mcast   \n    1.2G   2M   3   0   0   0  \n"
     assert ("eth0", "rx_bytes") not in values(text, "link")
@@ -237,7 +249,7 @@ eth0: flags=4163<UP,BROADCAST,RUNNING,MULTICAST>  mtu 1500
 
 
 def test_both_layouts_of_ifconfig():
-    new, old = values(NEW_IFCONFIG, "link"), values((EVIDENCE / "cases/nic_drops_frames/e1000e-healthy.txt").read_text(), "link")
+    new, old = values(NEW_IFCONFIG, "link"), values((EVIDENCE / "healthy/few-old-drops/e1000e.txt").read_text(), "link")
     assert new["eth0", "rx_packets"] == 9525661556
     assert new["eth0", "rx_bytes"] == 10963926751740
     assert new["eth0", "tx_carrier_and_other_errors"] == 5
@@ -272,7 +284,8 @@ def test_queueing_disciplines():
 HOSTILE = [
     "Features for", "Ring parameters for e:", "NIC statistics:", "RX flow hash indirection table for e with 4 RX ring(s):",
     "2: e: <UP> mtu 1500", "qdisc fq 0: dev e root", "eth0: flags=1<UP>  mtu 1", "$ ethtool -S e", "$ ip -s link",
-    "Actual changes:", "    0:  0 1 99999999999999999999", "     rx: 99999999999999999999999999", "RX:\t\t" + "9" * 30, "    RX: bytes packets",
+    "Actual changes:", "    0:  0 1 99999999999999999999", "     rx: 99999999999999999999999999", "RX:\t\t" + "9" * 30,
+    "    RX: bytes packets",
     "    " + "9" * 5000, "     x: " + "9" * 5000, " Sent 1 bytes 1 pkt (dropped 1", "tx-x: on [requested", "\x00\xff\ufffd",
     "RX: 接收",
 ]  # fmt: skip

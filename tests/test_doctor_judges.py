@@ -1,5 +1,6 @@
 """What the doctor says of whole hosts, judged by what was really going on there."""
 
+import dataclasses
 import re
 import tomllib
 
@@ -49,6 +50,13 @@ SWITCHES = {
 }
 
 
+def asked(*names):
+    """Ask every rule; none may fail."""
+    diagnosis = diagnose(evidence(*names))
+    assert not any("fault of pktpath" in one.why for one in diagnosis.missing), diagnosis.missing
+    return diagnosis
+
+
 def told(finding):
     return f"{finding.summary} {finding.why}"
 
@@ -57,7 +65,7 @@ def told(finding):
 def test_what_must_be_said_is_said_and_nothing_else(folder):
     truth = tomllib.loads((EVIDENCE / folder / "truth.toml").read_text())
     assert set(truth["must_say"]) == set(SAYS[folder])
-    diagnosis = diagnose(evidence(folder))
+    diagnosis = asked(folder)
     for sentence, (words, files) in SAYS[folder].items():
         good = [
             finding
@@ -75,11 +83,11 @@ def test_what_must_be_said_is_said_and_nothing_else(folder):
 
 
 def test_an_idle_poll_loop_is_no_problem():
-    assert diagnose(evidence("pmd-idle-vhostuser")).worst == Severity.NOTE
+    assert asked("pmd-idle-vhostuser").worst == Severity.NOTE
 
 
 def test_lost_checksums_are_the_worst_of_their_host():
-    findings = diagnose(evidence("netdev-partial-checksum")).findings
+    findings = asked("netdev-partial-checksum").findings
     assert findings[0].severity == Severity.PROBLEM
     assert findings[0].rule == "partial-checksums-reach-a-receiver"
     assert all(finding.severity < Severity.PROBLEM for finding in findings[1:])
@@ -90,7 +98,7 @@ DEFENSIBLE: dict[str, str] = {}
 
 
 def test_a_healthy_network_node_is_not_accused():
-    for finding in diagnose(evidence("sos-ovs-vxlan-node.tar.xz")).findings:
+    for finding in asked("sos-ovs-vxlan-node.tar.xz").findings:
         assert finding.severity == Severity.NOTE or finding.rule in DEFENSIBLE, f"{finding.rule}: {finding.summary}"
 
 
@@ -99,7 +107,7 @@ HEALTHY = sorted(path.name for path in (EVIDENCE / "healthy").iterdir()) if (EVI
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_healthy_hosts_are_not_accused(name):
-    for finding in diagnose(evidence(f"healthy/{name}")).findings:
+    for finding in asked(f"healthy/{name}").findings:
         assert finding.severity == Severity.NOTE, f"{finding.rule}: {finding.summary}"
 
 
@@ -114,7 +122,7 @@ def test_every_finding_is_complete(rule):
     said = [
         finding
         for name in (*(str(path.relative_to(EVIDENCE)) for path in folders), *SAYS)
-        for finding in diagnose(evidence(name)).findings
+        for finding in asked(name).findings
         if finding.rule == rule.id
     ]
     assert said, "no transcript on which it speaks"
@@ -126,3 +134,16 @@ def test_every_finding_is_complete(rule):
         assert finding.proof or finding.confidence == 3
         for remedy in finding.remedies:
             assert all((remedy.command, remedy.effect, remedy.cost, remedy.undo, remedy.verify)), remedy
+
+
+def test_a_fault_of_one_rule_silences_no_other(monkeypatch):
+    def fault(case):
+        yield from ()
+        raise ValueError(case)
+
+    rules = all_rules()
+    broken = (dataclasses.replace(rules[0], find=fault, needs=()), *rules[1:])
+    monkeypatch.setattr("pktpath.doctor.diagnose.all_rules", lambda: broken)
+    diagnosis = diagnose(evidence("veth-features"))
+    assert diagnosis.findings
+    assert "fault of pktpath" in diagnosis.missing[-1].why

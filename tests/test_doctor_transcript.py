@@ -1,10 +1,12 @@
 """How documents are cut into sections, and what files of all kinds come to."""
 
 import bz2
+import dataclasses
 import gzip
 import io
 import lzma
 import os
+import re
 import tarfile
 
 import pytest
@@ -253,6 +255,22 @@ def test_no_parser_fails_on_damaged_transcripts(path):
 
     @given(st.integers(0, len(text)), st.integers(0, len(text)), st.sampled_from(["", "9" * 30, "\0", "%", "-", "\n", ")", "é"]))
     def check(first, last, between):
-        list(Transcript((text[:first] + between + text[last:]).splitlines(), str(path)).facts())
+        document = Transcript((text[:first] + between + text[last:]).splitlines(), str(path))
+        list(document.facts())
+        assert not any("fault of pktpath" in one.why for one in document.missing), document.missing
 
     check()
+
+
+def test_a_fault_of_one_parser_silences_no_other(monkeypatch):
+    parser = all_parsers()[0]
+
+    def fault(section):
+        yield from ()
+        raise ValueError(section.source)
+
+    broken = dataclasses.replace(parser, parse=fault, command=re.compile("ethtool -k broken"))
+    monkeypatch.setattr("pktpath.doctor.parse.transcript.all_parsers", lambda: (broken, *all_parsers()))
+    document = Transcript(f"$ ethtool -k broken\nx\n$ ethtool -k eth0\n{TABLE}".splitlines(), "text")
+    assert len(list(document.facts())) == 3
+    assert "fault of pktpath" in document.missing[0].why

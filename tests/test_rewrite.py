@@ -2,9 +2,6 @@
 
 import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,9 +13,9 @@ from pktpath.switch.actions import Controller, Meter, Output, PopVlan, PushVlan,
 from support.checksum_frames import MACS, header_of, ipv4_packet, ipv6_packet, sealed
 from support.naive_checksum import judge
 from support.rewrite_runs import Twins, random_action, random_frame
+from support.run_apart import fuzz
 from support.switch_frames import bytes_of
 
-TESTS = Path(__file__).parent
 ROUNDS = int(os.environ.get("PKTPATH_FUZZ_ROUNDS", "10000"))
 RNG = random.Random(4)
 FULL = {32: (1 << 32) - 1, 48: (1 << 48) - 1, 128: (1 << 128) - 1}
@@ -278,18 +275,9 @@ def test_other_operations_are_the_loop_s():
     assert twins.batch.frames[i].tobytes() == before
 
 
-def fuzz(rounds, **environment):
-    done = subprocess.run(
-        [sys.executable, "-m", "support.fuzz_rewrite", str(rounds), "1"], cwd=TESTS, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": f"{TESTS.parent / 'src'}:{TESTS}"} | environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.fuzz
 def test_no_byte_beyond_a_frame_is_touched():
-    reached = fuzz(ROUNDS)
+    reached = fuzz("fuzz_rewrite", ROUNDS)
     for word in ("long keys", "short keys", "rewritten", "refused", "clones"):
         assert word in reached
 
@@ -298,4 +286,4 @@ def test_no_byte_beyond_a_frame_is_touched():
     "mode", [{"NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "ignore"}, {"NUMBA_BOUNDSCHECK": "1"}], ids=["jit-off", "boundscheck"]
 )
 def test_the_other_ways_to_run(mode):
-    assert "rewritten" in fuzz(300, **mode)
+    assert "rewritten" in fuzz("fuzz_rewrite", 300, **mode)

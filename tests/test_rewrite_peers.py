@@ -6,9 +6,11 @@ import pytest
 
 from pktpath.switch.actions import PopVlan, PushVlan, Set
 from pktpath.switch.fields import FIELDS
-from support import naive_rewrite, ovs_dummy, ovs_flow
+from support import naive_rewrite, ovs_flow
 from support.flow_frames import flow_frame
 from support.naive_flow_key import flow_key
+from support.open_vswitch import why_unavailable
+from support.ovs_dummy import DummySwitch
 from support.rewrite_runs import Twins
 from support.switch_frames import bytes_of
 
@@ -67,10 +69,10 @@ PROTOCOLS = ovs_flow.PROTOCOLS
 
 
 @pytest.fixture(scope="module")
-def ovs(tmp_path_factory):
-    if missing := ovs_dummy.missing():
+def ovs():
+    if missing := why_unavailable():
         pytest.skip(missing)
-    with ovs_dummy.dummy_switch(tmp_path_factory.mktemp("ovs")) as switch:
+    with DummySwitch() as switch:
         yield switch
 
 

@@ -21,10 +21,11 @@ from pktpath.control.loop import Loop
 from pktpath.jit import JIT_DISABLED
 from pktpath.switch.fields import FIELDS, mask_of
 from support.dp_parse import parse_dump
+from support.flow_tables import ACTIONS
 from support.memory_switch import PLAIN, LiveSwitch
 from support.open_vswitch import OpenVSwitch, why_unavailable
 from support.ovs_dummy import captured
-from support.switch_traffic import ACTIONS, MACS, TAGS, likely_frame, random_flows
+from support.switch_traffic import MACS, TAGS, likely_frame, random_flows
 
 pytestmark = pytest.mark.peer
 

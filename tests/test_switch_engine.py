@@ -18,11 +18,12 @@ from pktpath.offload.rules import DEFAULT_RULES, RULES
 from pktpath.path.live_mirror import At, want, watched
 from pktpath.path.live_types import Tally
 from pktpath.switch.datapath import Count
+from support.flow_tables import ACTIONS
 from support.gso_frames import super_frame
 from support.memory_switch import PLAIN, LiveSwitch
 from support.naive_bytes import NaiveBytes
 from support.naive_gso import naive_checksum, naive_gso
-from support.switch_traffic import ACTIONS, likely_frame, random_flows, random_frame
+from support.switch_traffic import likely_frame, random_flows, random_frame
 
 WAITING = 1024
 

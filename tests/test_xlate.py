@@ -15,6 +15,7 @@ from pktpath.switch import openflow as of
 from pktpath.switch.fields import FIELDS, KEY_BITS, key_of, mask_of
 from pktpath.switch.mirror import Mirror
 from pktpath.switch.xlate import Slow
+from support.flow_tables import ACTIONS, MATCHES, add_flow, matches_of
 from support.naive_switch import NaiveSwitch, forwarded, plausible
 
 PORTS = {"p1": 1, "p2": 2, "p3": 3, "p4": 4, "LOCAL": of.LOCAL}
@@ -57,51 +58,16 @@ def build(flows=(), *, vlans=False, fail_mode="secure"):
     return slow, bridge
 
 
-MATCHES = {
-    "": """in_port=1 in_port=2 dl_src=00:00:00:00:00:01 dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 dl_vlan=5 dl_vlan_pcp=3
-        vlan_tci=0x1000/0x1000 vlan_tci=0/0x1fff tun_id=5 dl_vlan=10""",
-    "ip": """nw_src=10.0.0.1 nw_src=10.0.0.0/8 nw_dst=10.0.0.0/255.0.0.255 nw_ttl=64 nw_tos=32 nw_ecn=1 ip_frag=no ip_frag=yes
-        ip_frag=later ip_frag=first ip_frag=not_later nw_proto=6""",
-    "tcp": "tp_dst=80 tp_dst=0 tp_src=0x40/0xffc0 tcp_flags=+syn-ack nw_dst=10.0.0.1",
-    "udp": "tp_dst=80 nw_src=10.0.0.0/24",
-    "icmp": "icmp_type=8 icmp_code=0",
-    "arp": "arp_op=1 arp_spa=10.0.0.1 arp_sha=00:00:00:00:00:01",
-    "ipv6": "ipv6_src=fe80::/10 ipv6_dst=::1 ipv6_label=0x1/0x3 nw_ttl=64",
-    "tcp6": "tp_dst=80 ipv6_dst=fe80::1",
-}
-ACTIONS = [
-    "output:1",
-    "output:2",
-    "output:3",
+OTHER_ACTIONS = [
     "output:9",
-    "in_port",
-    "flood",
-    "all",
-    "local",
     "NORMAL",
-    "mod_dl_src:00:00:00:00:00:07",
-    "dec_ttl",
-    "mod_dl_dst:00:00:00:00:00:01",
-    "mod_vlan_vid:5",
-    "mod_vlan_pcp:3",
-    "strip_vlan",
-    "push_vlan:0x8100",
-    "push_vlan:0x88a8",
-    "resubmit(,1)",
-    "resubmit(2,1)",
-    "resubmit(,2)",
     "group:1",
     "group:2",
     "group:3",
     "meter:1",
     "controller",
     "set_tunnel:5",
-    "mod_nw_src:10.0.0.1",
-    "mod_nw_tos:32",
-    "mod_tp_dst:80",
     "load:2->NXM_OF_IN_PORT[]",
-    "load:1->NXM_OF_ETH_DST[0..7]",
-    "mod_nw_dst:10.0.0.2",
 ]
 
 
@@ -110,16 +76,9 @@ def tables(draw):
     flows = []
     for priority in range(draw(st.integers(1, 14))):
         kind = draw(st.sampled_from(sorted(MATCHES)))
-        match = draw(st.lists(st.sampled_from((MATCHES[kind] + " " + MATCHES[""]).split()), unique=True, max_size=3))
-        actions = draw(st.lists(st.sampled_from(ACTIONS), max_size=5))
-        table = draw(st.sampled_from([0, 0, 1, 2]))
-        words = [f"table={table}", f"priority={priority}", *([kind] if kind else []), *match]
-        flow = ",".join(words) + ",actions=" + (",".join(actions) or "drop")
-        try:
-            parsed(flow)
-        except BadInput:
-            continue  # fields that contradict each other
-        flows.append(flow)
+        match = draw(st.lists(st.sampled_from([*matches_of(kind), "tun_id=5"]), unique=True, max_size=3))
+        actions = draw(st.lists(st.sampled_from([*ACTIONS, *OTHER_ACTIONS]), max_size=5))
+        add_flow(flows, parsed, draw(st.sampled_from([0, 0, 1, 2])), priority, kind, match, actions)
     return flows
 
 

@@ -5,6 +5,7 @@ import time
 from pktpath.control.flow_text import parse_flow
 from pktpath.control.group_text import parse_group, parse_meter
 from pktpath.control.live_tables import LiveTables
+from pktpath.control.port_addresses import PortAddresses
 from pktpath.features import Feature, FeatureState
 from pktpath.path.live_engine import EngineSettings, LiveEngine
 from pktpath.path.live_types import Tally
@@ -30,6 +31,7 @@ class LiveSwitch:
         self.tables = LiveTables()
         self.bridge = self.tables.slow.add_bridge("br0", fail_mode="secure")
         self.engine = LiveEngine(EngineSettings(**(usual | settings)), self.tables)
+        self.engine.addresses = PortAddresses()
         self.tables.set_bands = lambda number, bands, packets: set_meter(
             self.engine.datapath.meters, number, bands, by_packets=packets, now_ns=time.monotonic_ns()
         )

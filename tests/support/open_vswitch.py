@@ -65,12 +65,13 @@ class OpenVSwitch:
         """Process of ovs-vswitchd."""
         return self._processes[-1].pid
 
-    def run(self, program: str, *words: str, check: bool = True) -> str:
-        """Run a program of this switch and return what it printed; a failure carries what it said."""
+    def run(self, program: str, *words: str, check: bool = True, given: str | None = None) -> str:
+        """Run a program of this switch, which reads `given`, and return what it printed; a failure carries what it said."""
         command = [_found(program) or program, *words]
         done = subprocess.run(
-            command, env=self.environment(), cwd=self.rundir, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+            command, env=self.environment(), cwd=self.rundir, input=given, capture_output=True, text=True, timeout=PATIENCE,
+            check=False,
+        )  # fmt: skip
         if check and done.returncode:
             said = f"{' '.join([program, *words])}: {done.stderr.strip()}"
             raise RuntimeError(said)
@@ -80,9 +81,9 @@ class OpenVSwitch:
         """Run ovs-vsctl; it waits until ovs-vswitchd has done what was asked."""
         return self.run("ovs-vsctl", f"--db=unix:{self.rundir}/db.sock", f"--timeout={PATIENCE:.0f}", *words)
 
-    def ofctl(self, *words: str, check: bool = True) -> str:
+    def ofctl(self, *words: str, check: bool = True, given: str | None = None) -> str:
         """Run ovs-ofctl."""
-        return self.run("ovs-ofctl", *words, check=check)
+        return self.run("ovs-ofctl", *words, check=check, given=given)
 
     def appctl(self, *words: str, check: bool = True) -> str:
         """Run ovs-appctl on ovs-vswitchd."""

@@ -19,3 +19,13 @@ def run_apart(script: str, switch: str = "") -> str:
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def fuzz(program: str, rounds: int, **environment: str) -> str:
+    """Run a program of `support` that puts frames against a page nobody may touch, and return what it says it reached."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"support.{program}", str(rounds), "1"], cwd=TESTS, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": f"{TESTS.parent / 'src'}:{TESTS}"} | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit {done.returncode}\n{done.stderr[-2000:]}"
+    return done.stdout

@@ -1,9 +1,9 @@
 """Flow tables and frames that have something to do with each other."""
 
 from pktpath.control.flow_text import parse_flow
-from pktpath.errors import BadInput
 from support.checksum_frames import header_of, ipv4_packet, ipv6_packet, sealed
 from support.flow_frames import flow_frame, mutated
+from support.flow_tables import ACTIONS, MATCHES, add_flow, matches_of
 from support.memory_switch import NUMBERS
 
 MACS = [bytes([0, 0, 0, 0, 0, last]) for last in (1, 2, 7, 9)] + [b"\xff" * 6, b"\1\0\x5e\0\0\1"]
@@ -11,47 +11,6 @@ IPV4 = [bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]), bytes([10, 7, 0, 1]), bytes(
 IPV6 = [bytes(15) + b"\1", b"\xfe\x80" + bytes(13) + b"\1", b"\xfe\x80" + bytes(13) + b"\2"]
 PORTS = [0, 64, 80, 81, 1024]
 TAGS = (b"", b"", b"", b"\x81\x00\x00\x05", b"\x81\x00\x60\x0a", b"\x88\xa8\x00\x05", b"\x81\x00\x00\x00")
-MATCHES = {
-    "": """in_port=1 in_port=2 dl_src=00:00:00:00:00:01 dl_dst=01:00:00:00:00:00/01:00:00:00:00:00 dl_vlan=5 dl_vlan_pcp=3
-        vlan_tci=0x1000/0x1000 vlan_tci=0/0x1fff dl_vlan=10 dl_dst=00:00:00:00:00:02""",
-    "ip": """nw_src=10.0.0.1 nw_src=10.0.0.0/8 nw_dst=10.0.0.0/255.0.0.255 nw_ttl=64 nw_tos=32 nw_ecn=1 ip_frag=no ip_frag=yes
-        ip_frag=later ip_frag=first ip_frag=not_later nw_proto=6 nw_dst=10.0.0.2""",
-    "tcp": "tp_dst=80 tp_dst=0 tp_src=0x40/0xffc0 tcp_flags=+syn-ack nw_dst=10.0.0.1",
-    "udp": "tp_dst=80 nw_src=10.0.0.0/24 tp_src=64",
-    "icmp": "icmp_type=8 icmp_code=0",
-    "arp": "arp_op=1 arp_spa=10.0.0.1 arp_sha=00:00:00:00:00:01",
-    "ipv6": "ipv6_src=fe80::/10 ipv6_dst=::1 ipv6_label=0x1/0x3 nw_ttl=64",
-    "tcp6": "tp_dst=80 ipv6_dst=fe80::1",
-}
-ACTIONS = [
-    "output:1",
-    "output:2",
-    "output:3",
-    "output:4",
-    "in_port",
-    "flood",
-    "all",
-    "local",
-    "mod_dl_src:00:00:00:00:00:07",
-    "dec_ttl",
-    "mod_dl_dst:00:00:00:00:00:01",
-    "mod_vlan_vid:5",
-    "mod_vlan_pcp:3",
-    "strip_vlan",
-    "push_vlan:0x8100",
-    "push_vlan:0x88a8",
-    "resubmit(,1)",
-    "resubmit(2,1)",
-    "resubmit(,2)",
-    "mod_nw_src:10.0.0.1",
-    "mod_nw_dst:10.0.0.2",
-    "mod_nw_tos:32",
-    "mod_tp_dst:80",
-    "mod_tp_src:4097",
-    "load:1->NXM_OF_ETH_DST[0..7]",
-    "output:2",
-    "output:3",
-]
 OTHER_ACTIONS = ("output:9", "group:1", "group:2", "meter:1", "controller")
 
 
@@ -60,17 +19,11 @@ def random_flows(rng, *, actions=(*ACTIONS, *OTHER_ACTIONS), most=14):
     flows = []
     for priority in range(1, rng.randint(4, most)):
         kind = rng.choice(("", "", *MATCHES))
-        match = rng.sample((MATCHES[kind] + " " + MATCHES[""]).split(), rng.choice((0, 0, 1, 1, 2)))
+        match = rng.sample(matches_of(kind), rng.choice((0, 0, 1, 1, 2)))
         if sum("vlan" in word for word in match) > 1:
             continue  # for Open vSwitch the last of them is the one that counts
         done = [rng.choice(actions) for _ in range(rng.randint(0, 5))]
-        words = [f"table={rng.choice((0, 0, 1, 2))}", f"priority={priority}", *([kind] if kind else []), *match]
-        flow = ",".join(words) + ",actions=" + (",".join(done) or "drop")
-        try:
-            parse_flow(flow, NUMBERS)
-        except BadInput:
-            continue  # fields that contradict each other
-        flows.append(flow)
+        add_flow(flows, lambda flow: parse_flow(flow, NUMBERS), rng.choice((0, 0, 1, 2)), priority, kind, match, done)
     # Whatever the others leave goes somewhere.
     return [*flows, "table=1,priority=0,actions=output:2", "priority=0,actions=resubmit(,1),output:3"]
 

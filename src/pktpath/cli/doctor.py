@@ -3,19 +3,15 @@
 import math
 import os
 import shutil
-import stat
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pktpath.cli import verbatim
 from pktpath.cli.common import DONE, REFUSED, print_json, say
+from pktpath.cli.doctor_explain import explain
+from pktpath.cli.doctor_print import beside, in_colour, print_lines, progress
 from pktpath.errors import BadInput, Refused
 
 if TYPE_CHECKING:
@@ -24,10 +20,6 @@ if TYPE_CHECKING:
 
 FOUND = 1
 """Exit status: something costs performance, or worse."""
-_STYLES = {
-    "problem": "bold red", "warning": "bold yellow", "note": "bold cyan", "well": "bold green", "title": "bold",
-    "label": "dim", "source": "dim", "quiet": "dim", "command": "cyan",
-}  # fmt: skip
 _PIPED = 80
 _WIDEST = 110
 """Columns beyond which prose is hard to read."""
@@ -64,11 +56,6 @@ def _complete_process(_context: click.Context, _parameter: click.Parameter, inco
 
 def _complete_device(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     return sorted(place.name for place in Path("/sys/class/net").glob("*") if place.name.startswith(incomplete))
-
-
-def _complete_topic(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    texts = import_module("pktpath.doctor.explain")
-    return [name for name, _ in texts.topics() if name.lower().startswith(incomplete.lower())]
 
 
 @click.command(
@@ -128,7 +115,7 @@ def doctor(files: tuple[str, ...], page: str | None, *, as_json: bool, redacted:
     _check(files, page, wishes)
     from pktpath.doctor.diagnose import diagnose
 
-    with _beside(page) as file:
+    with beside(page) as file:
         case = _read([*files, *filter(None, [wishes["sos"]])]) if files or wishes["sos"] else _look(wishes)
         diagnosis = diagnose(case)
         if redacted:
@@ -152,32 +139,6 @@ def doctor(files: tuple[str, ...], page: str | None, *, as_json: bool, redacted:
 
 
 doctor.help = verbatim(doctor.help)
-
-
-@click.command(short_help="What something is, when it helps and hurts, what it depends on, how to see it.")
-@click.argument("topic", required=False, shell_complete=_complete_topic)
-def explain(topic: str | None) -> None:
-    r"""Explain a topic, or any finding by its id, in half a page; list them without TOPIC.
-
-    \b
-    pktpath doctor explain
-    pktpath doctor explain tso
-    pktpath doctor explain tso-off-for-want-of-checksum
-
-    Exit status: 0 done, 1 there is no such topic.
-    """
-    texts = import_module("pktpath.doctor.explain")
-    if topic is None:
-        rows = texts.topics()
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, line in rows:
-            click.echo(f"{name:<{width}}  {line}")
-    else:
-        text = texts.explain(topic)
-        click.echo(text, nl=not text.endswith("\n"))
-
-
-explain.help = verbatim(explain.help)
 
 
 # What is looked at
@@ -213,7 +174,7 @@ def _read(paths: list[str]) -> "Case":
     from pktpath.doctor.case import Case, Missing
     from pktpath.doctor.parse.source import read
 
-    with _progress() as tell:
+    with progress() as tell:
         try:
             return read(paths, progress=tell)
         except Refused as error:
@@ -232,7 +193,7 @@ def _look(wishes: dict[str, Any]) -> "Case":
     }  # fmt: skip
     for line in plan(**asked):
         say(line)
-    with _progress() as tell:
+    with progress() as tell:
         return look(**asked, save=save, progress=tell)
 
 
@@ -260,60 +221,10 @@ def _about(files: tuple[str, ...], wishes: dict[str, Any], case: "Case", *, reda
 
 
 def _print(diagnosis: "Diagnosis", *, everything: bool) -> None:
-    from pktpath.doctor.report.text import plain, text_of
+    from pktpath.doctor.report.text import text_of
 
-    if not (sys.stdout.isatty() and os.environ.get("TERM") != "dumb"):
-        click.echo(plain(text_of(diagnosis, width=_PIPED, everything=everything)), nl=False)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    # Rich knows the colours of the terminal, and NO_COLOR; the lines are ready.
-    console = Console(highlight=False, soft_wrap=True)
-    width = min(console.width, _WIDEST)
-    for line in text_of(diagnosis, width=width, fold=True, everything=everything):
-        console.print(Text.assemble(*((span.text, _STYLES.get(span.style, "")) for span in line)))
-
-
-@contextmanager
-def _beside(target: str | None) -> Iterator[IO[bytes] | None]:
-    """Open a file beside the target before the long work, and rename it in the end; devices and pipes are written as they are."""
-    if target is None:
-        yield None
-        return
-    path = Path(target).resolve()
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        with path.open("wb") as file:
-            yield file
-        return
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show on a terminal what is being done, in one line that goes away."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
-        return
-    from pktpath.doctor.report.words import line_of
-
-    def tell(what: str) -> None:
-        width = shutil.get_terminal_size().columns
-        sys.stderr.write(f"\r\x1b[K{line_of(what, max(width - 1, 10))}")
-        sys.stderr.flush()
-
-    try:
-        yield tell
-    finally:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+    if in_colour():
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        print_lines(text_of(diagnosis, width=width, fold=True, everything=everything))
+    else:
+        print_lines(text_of(diagnosis, width=_PIPED, everything=everything))

@@ -72,6 +72,11 @@ class Missing:
     """What would help."""
 
 
+def fault_of(error: Exception) -> str:
+    """Return what to say where pktpath itself failed: the others shall go on, and somebody shall hear of it."""
+    return f"a fault of pktpath's own, please report it: {type(error).__name__}: {str(error)[:200]}"
+
+
 class Case:
     """All facts of a look, and what could not be looked at."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from pktpath.doctor.case import Case, Missing
+from pktpath.doctor.case import Case, Missing, fault_of
 from pktpath.doctor.finding import Finding, Rule, Severity
 from pktpath.doctor.rules import all_rules
 
@@ -31,13 +31,18 @@ def diagnose(case: Case) -> Diagnosis:
     """Return what all rules say, the weightiest first; equal ones in the order of their rules' ids."""
     findings: list[Finding] = []
     well, unasked = [], []
+    missing = list(case.missing)
     for rule in all_rules():
         if not all(kind in case for kind in rule.needs):
             unasked.append(rule)
             continue
-        said = [replace(finding, rule=rule.id) for finding in rule.find(case)]
+        try:
+            said = [replace(finding, rule=rule.id) for finding in rule.find(case)]
+        except Exception as error:  # noqa: BLE001  one rule's fault must not silence the others
+            missing.append(Missing(f"the question {rule.id}", fault_of(error)))
+            continue
         findings += said
         if not said:
             well.append(rule)
     findings.sort(key=lambda finding: (-finding.severity, -finding.confidence))
-    return Diagnosis(case, tuple(findings), tuple(well), tuple(unasked), case.missing)
+    return Diagnosis(case, tuple(findings), tuple(well), tuple(unasked), tuple(missing))

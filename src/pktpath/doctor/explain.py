@@ -15,6 +15,8 @@ from pktpath.errors import BadInput
 
 SECTIONS = ("What it is", "On the way", "When it helps", "When it hurts", "Depends on", "See it", "Switch it", "Source")
 _ALIASES = "aliases:"
+_WIDTH = 96
+"""Columns of prose."""
 _NEAR = 4
 """Names that a refusal offers."""
 
@@ -95,14 +97,28 @@ def _about(rule: Rule) -> str:
     lines = [
         f"{rule.id}: a finding of pktpath doctor",
         "",
-        rule.text,
+        *_folded(rule.text),
         "",
-        f"Looks at: {rule.ask}",
-        f"When it finds nothing: {rule.well}",
+        *_folded(f"Looks at: {rule.ask}"),
+        *_folded(f"When it finds nothing: {rule.well}"),
     ]
     if topic is not None:
         lines.append(f"More: pktpath doctor explain {topic.name}  ({topic.line})")
     return "\n".join(lines) + "\n"
+
+
+def _folded(text: str) -> list[str]:
+    """Return the lines of a text as wide as those of a topic; tables and examples stay as they are."""
+    import textwrap
+
+    lines: list[str] = []
+    for paragraph in text.split("\n\n"):
+        lines.append("")
+        if "\n " in paragraph or paragraph.startswith(" ") or "\n- " in paragraph:
+            lines += paragraph.splitlines()
+        else:
+            lines += textwrap.wrap(paragraph, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return lines[1:]
 
 
 def _unknown(name: str, word: str, known: list[str]) -> str:

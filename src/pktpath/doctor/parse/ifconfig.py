@@ -27,7 +27,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-@parser("ifconfig", command=r"ifconfig(?=\s|$)", shape=r"[^\s:]{1,32}(?:: flags=[0-9]{1,9}<[A-Z]|\s+Link encap:)")
+@parser("ifconfig", command=r"ifconfig(?=\s|$)", shape=r"[^\s:]{1,32}+(?:: flags=[0-9]{1,9}<[A-Z]|\s+Link encap:)")
 def ifconfig(section: Section) -> Iterator[Fact]:
     """A device with its indented lines."""
     device: tuple[Place, str] | None = None

@@ -16,7 +16,8 @@ _SOFTIRQS = frozenset(
     ("HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "BLOCK_IOPOLL", "TASKLET", "SCHED", "HRTIMER", "RCU")
 )
 _HEAD = re.compile(r"\s*CPU\d{1,5}(?:\s+CPU\d{1,5})*\s*$")
-_ROW = re.compile(r"\s*(?:\S{1,200}:)?\s*(\w{1,16}):((?:\s+\d{1,19})+)(?:\s+(\S.*))?$")
+_NAME = re.compile(r"\w{1,16}:$")
+_COUNT = re.compile(r"\d{1,19}$")
 _TRIGGER = re.compile(r"(?i)(?:\S*-)?(?:edge|level|fasteoi|event|percpu|simple)$")
 
 
@@ -34,30 +35,38 @@ def interrupts(section: Section) -> Iterator[Fact]:
         if _HEAD.match(text):
             cpus = tuple(int(word[3:]) for word in text.split())
             continue
-        if not (found := _ROW.match(text)):
+        if (row := _row(text)) is None:
             continue
-        # ERR and MIS count once for all CPUs; a row that was cut off says less than it should.
-        counts = tuple(map(int, found[2].split()))
+        name, counts, rest = row
         columns = cpus or tuple(range(len(counts)))
         if len(counts) != len(columns):
-            # A number may begin what follows the counts: `0  IO-APIC` never does, `27 Level` of a GIC does behind its name.
-            if len(columns) > 1:
-                section.cannot(line, f"{len(counts)} counts for {len(columns)} CPUs") if found[1] not in ("ERR", "MIS") else None
-            continue
-        name = found[1]
-        if name in _SOFTIRQS and found[3] is None:
+            # ERR and MIS count once for all CPUs; any other row was cut off.
+            if name not in ("ERR", "MIS"):
+                section.cannot(line, f"{len(counts)} counts for {len(columns)} CPUs")
+        elif name in _SOFTIRQS and not rest:
             for cpu, value in zip(columns, counts, strict=True):
                 yield Counter(at=section.place(line), group="softirq", owner=f"cpu{cpu}", name=name, value=value)
         else:
-            chip, label = _words(name, found[3] or "")
+            chip, label = _words(name, rest)
             yield Interrupt(at=section.place(line), irq=name, label=label, chip=chip, counts=counts, cpus=columns)
 
 
-def _words(irq: str, text: str) -> tuple[str, str]:
+def _row(text: str) -> tuple[str, tuple[int, ...], list[str]] | None:
+    """Return name, counts and the words behind them; None for what is no row. A path that grep put before is left out."""
+    words = text.split()
+    if words and words[0].startswith("/proc/"):
+        _, _, begin = words[0].partition(":")
+        words[:1] = [begin] if begin else []
+    if len(words) < 2 or not words[0].endswith(":") or not _NAME.match(words[0]):
+        return None
+    end = next((at for at, word in enumerate(words[1:], 1) if not _COUNT.match(word)), len(words))
+    return (words[0][:-1], tuple(map(int, words[1:end])), words[end:]) if end > 1 else None
+
+
+def _words(irq: str, words: list[str]) -> tuple[str, str]:
     """Return what delivers an interrupt, and what it is for; rows without a number only say the latter."""
     if not irq.isdigit():
-        return "", text.strip()
-    words = text.split()
+        return "", " ".join(words)
     for index, word in enumerate(words[:5]):
         if _TRIGGER.match(word):
             return " ".join(words[: index + 1]), " ".join(words[index + 1 :])

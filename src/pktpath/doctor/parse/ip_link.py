@@ -67,6 +67,7 @@ class _Device:
         self._words: dict[str, str] = {}
         self._kind = ""
         self._columns: list[str] = []
+        self._vf = ""
         self._pairs(head[6].split())
 
     def fact(self) -> Link:
@@ -88,7 +89,7 @@ class _Device:
         if self._columns and words and all(word[0].isdigit() for word in words):
             for name, word in zip(self._columns, words, strict=False):
                 if (value := number(word)) is not None:
-                    yield Counter(at=self._section.place(line), group="link", owner=self.dev, name=name, value=value)
+                    yield Counter(at=self._section.place(line), group="link", owner=self.dev + self._vf, name=name, value=value)
             self._columns = []
         elif words and text[:1].isspace():
             self._details(words)
@@ -106,6 +107,9 @@ class _Device:
             self._words[first] = ""
             # What a port is to its bridge has the same names as what the device is: this one's stays.
             self._pairs(words[1:])
+        elif first == "vf" and len(words) > 1:
+            # With SR-IOV each virtual function has counters of its own below the card's.
+            self._vf = f" vf {words[1]}"
         elif first == "valid_lft":
             pass
         elif not self._kind and first not in _NO_KIND and first not in _FLAGS and _KIND.fullmatch(first):

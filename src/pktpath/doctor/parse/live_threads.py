@@ -15,7 +15,7 @@ _ROW = re.compile(
 )
 
 
-@parser("threads of a process", shape=r"Process \d{1,10} \S.{0,4000}$|Threads of process \d{1,10} over ")
+@parser("threads of a process", shape=r"Process \d{1,10} (?!attached|detached)\S.{0,4000}$|Threads of process \d{1,10} over ")
 def live_threads(section: Section) -> Iterator[Fact]:
     """The process, then a line a thread."""
     pid = 0

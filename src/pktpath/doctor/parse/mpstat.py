@@ -1,4 +1,7 @@
-"""`mpstat -P ALL`: what each CPU did, in per cent; its columns grew, so the row of names says which is which. Source: mpstat(1)."""
+"""`mpstat -P ALL`: what each CPU did, in per cent.
+
+Its columns grew with the versions, so the row of names says which is which. Source: mpstat(1).
+"""
 
 import re
 from collections.abc import Iterator

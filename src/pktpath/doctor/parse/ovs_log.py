@@ -40,7 +40,9 @@ def messages(section: Section) -> Iterator[Fact]:
         if len(parts) < 5 or (module := parts[2].partition("(")[0]) not in _MODULES or parts[3] not in _LEVELS:
             continue
         text = parts[4]
-        if (parts[3] == "INFO" and module in _CHATTY) or (module == "timeval" and not text.startswith("Unreasonably")):
+        if (parts[3] == "INFO" and module in _CHATTY and "non-isolated" not in text) or (
+            module == "timeval" and not text.startswith("Unreasonably")
+        ):
             continue
         kind = module + re.sub(r"\d+", "", text[:80])
         if kind not in kinds and len(kinds) >= _KINDS:

@@ -26,7 +26,6 @@ _OPCODE = re.compile(r"[a-z][a-z0-9.]{1,15}(?:,pn|,pt)?(?:\s|$)")
     command=r"perf\s+annotate\b",
     shape=r"\s{0,4}Percent\s{0,2}[│|:]",
     file=r"(?:^|/)perf[_-]annotate[\w.-]*$",
-    bulk=True,
 )
 def annotate(section: Section) -> Iterator[Fact]:
     """Each instruction with samples, and the one before it: samples often lie one behind the instruction that took the time."""

@@ -29,7 +29,6 @@ _DEFAULT = ("Overhead", "Shared Object", "Symbol")
     shape=r"#?\s{0,8}(?:Overhead|Children)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|\s{0,24}samples\s+pcnt\s+function"
     r"|# Samples: .{1,40} of event|Samples: .{1,40} of event '.{0,80}Event count|# To display the perf\.data header",
     file=r"(?:^|/)perf[_-](?:report|top)[\w.-]*$",
-    bulk=True,
 )
 def report(section: Section) -> Iterator[Fact]:
     """The rows of each profile; a profile's number is the section's, times hundred, and its place in it."""

@@ -12,8 +12,8 @@ from pktpath.doctor.facts.host import Counter
 from pktpath.doctor.parse.section import Section, parser
 
 _NAMES = (
-    "processed", "dropped", "time_squeeze", "", "", "", "", "", "cpu_collision", "received_rps", "flow_limit_count", "backlog_len",
-    "cpu_id", "input_qlen", "process_qlen",
+    "processed", "dropped", "time_squeeze", "", "", "", "", "", "cpu_collision", "received_rps", "flow_limit_count",
+    "backlog_len", "cpu_id", "input_qlen", "process_qlen",
 )  # fmt: skip
 """Columns without a name were of the fast route, which is gone: they are 0."""
 _CPU = _NAMES.index("cpu_id")

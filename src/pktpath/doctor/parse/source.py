@@ -73,7 +73,8 @@ class _Reader:
     def case(self) -> Case:
         missing = list(self.missing)
         if self._unknown:
-            missing.append(Missing(f"{self._unknown} files of other commands", "not known to pktpath, and not needed"))
+            files = "1 file" if self._unknown == 1 else f"{self._unknown} files"
+            missing.append(Missing(f"{files} of other commands", "not known to pktpath, and not needed"))
         for kind, count in self._kinds.items():
             if count > MAX_FACTS:
                 missing.append(
@@ -165,7 +166,9 @@ class _Reader:
     def _not_read(self, source: str, why: str, *, alone: bool) -> None:
         # In a folder many files are none of the doctor's business; one that was named is.
         if alone:
-            self.missing.append(Missing(source, why))
+            self.missing.append(
+                Missing(source, why, "paste commands with what they print; doctor explain knows NAPI, GRO and all else")
+            )
         else:
             self._unknown += 1
 

@@ -36,7 +36,7 @@ _SELECT = re.compile(r"\(in \[([\d ]{1,4000})\]")
 class _Call:
     """One system call of one thread."""
 
-    __slots__ = ("calls", "errnos", "errors", "first", "moved", "name", "seconds", "tid", "timed")
+    __slots__ = ("calls", "errnos", "errors", "first", "moved", "name", "polls", "reads", "seconds", "tid", "timed")
 
     def __init__(self, tid: int, name: str, first: Line) -> None:
         self.tid, self.name, self.first = tid, name, first
@@ -44,6 +44,7 @@ class _Call:
         self.errnos: dict[str, int] = {}
         self.seconds, self.timed = 0.0, False
         self.moved: int | None = 0 if name in _MOVES else None
+        self.polls, self.reads = name in _POLLS, name in _READS
 
 
 class _Ready:
@@ -100,7 +101,10 @@ class Calls:
             # With times no two heads are equal; what stands around the time is.
             call = self._timed.get((words[0] if len(words) > 2 else "", words[-1]))
             if call is not None:
-                self._time(words[-2])
+                if ":" in words[-2]:
+                    self._last_time = words[-2]
+                else:
+                    self._time(words[-2])
         if call is None:
             if self._partial is not None and not (end > 0 and _HEAD.match(head)):
                 return self._join(line)
@@ -127,7 +131,7 @@ class Calls:
             self._count(call, text, end, "", line)
 
     def facts(self, section: Section, pid: int, many: bool) -> Iterator[Fact]:
-        """Return what was counted; calls without a thread's number are those of the one thread that was watched, if it was one."""
+        """Return what was counted; calls without a number are those of the thread that was watched, if it was one."""
         for call in self._calls.values():
             yield Syscall(
                 at=section.place(call.first), pid=pid, tid=call.tid or (0 if many else pid), name=call.name, calls=call.calls,
@@ -175,23 +179,23 @@ class Calls:
         self.seen += 1
         call.calls += 1
         failed = ""
-        if result[:4] == "-1 E":
-            failed = result[3 : result.find(" ", 4)][:24]
+        if result[:3] == "-1 ":
+            failed = result[3 : result.find(" ", 4)]
+            call.errors += 1
             if failed in call.errnos:
                 call.errnos[failed] += 1
-            elif len(call.errnos) < 64:
-                if not call.errors:
+            elif len(call.errnos) < 64 and failed[:1] == "E" and len(failed) < 24:
+                if call.errors == 1:
                     call.first = line
                 call.errnos[failed] = 1
-            call.errors += 1
         elif call.moved is not None and (word := result.partition(" ")[0]).isdecimal() and len(word) < 10:
             call.moved += int(word)
         if result[-1:] == ">":
             call.timed = True
             call.seconds += _spent(result)
-        if call.name in _POLLS:
+        if call.polls:
             self._poll(call, text, result, line)
-        elif call.name in _READS and (named := self._named.get(call.tid)) and (fd := _DESCRIPTOR.match(text, end)):
+        elif call.reads and (named := self._named.get(call.tid)) and (fd := _DESCRIPTOR.match(text, end)):
             self._read(call.tid, int(fd[1]), named, failed, result, line)
 
     def _poll(self, call: _Call, text: str, result: str, line: Line) -> None:

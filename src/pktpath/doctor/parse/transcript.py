@@ -7,7 +7,7 @@ prompt, at a fence of a code block, or where another shape begins. Lines are rea
 import re
 from collections.abc import Iterable, Iterator
 
-from pktpath.doctor.case import Missing
+from pktpath.doctor.case import Missing, fault_of
 from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse import all_parsers
 from pktpath.doctor.parse.prompt import Command, command_of
@@ -50,10 +50,12 @@ class Transcript:
         if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
         while (line := self._next()) is not None:
-            if command := command_of(line.text):
-                if (found := self._known(command.text)) is not None:
-                    yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
-            elif (shaped := self._shape(line.text)) is not None:
+            command = command_of(line.text)
+            found = self._known(command.text) if command else None
+            if command and found is not None:
+                yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
+            # Headings of tables begin with # too, as in perf report.
+            elif (command is None or command.bare) and (shaped := self._shape(line.text)) is not None:
                 self._ahead = line
                 yield from self._section(*shaped, "", self._scope)
 
@@ -86,7 +88,10 @@ class Transcript:
         self._order += 1
         lines = self._body(parser)
         section = Section(command, fields, lines, self._source, scope, self._when, self._order, typed, self.missing)
-        yield from parser.parse(section)
+        try:
+            yield from parser.parse(section)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            self.missing.append(Missing(f"{self._source}: {parser.name}", fault_of(error)))
         # A parser may stop early: the rest of its section is nobody's.
         for _ in lines:
             pass

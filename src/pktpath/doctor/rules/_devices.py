@@ -1,10 +1,12 @@
 """What several rules ask about devices: their features by kernel name, how they are built on each other, what loads them.
 
+A dozen rules ask for the same of one case after the other, so the answers about the last case are kept; nobody changes them.
 Source: net/core/dev.c, net/bridge/br_if.c, net/openvswitch/vport-netdev.c for who forwards; ethtool(8) for the old names.
 """
 
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pktpath.doctor.case import Case
@@ -28,8 +30,6 @@ VIRTUAL = frozenset(
     }
 )  # fmt: skip
 """Kinds and drivers of devices behind which there is no card."""
-TUNNELS = {"vxlan": 50, "geneve": 50, "gretap": 38, "gre": 24, "ipip": 20, "sit": 20}
-"""Kinds that carry frames in packets, and bytes that they add over IPv4 at least."""
 _VIRTUAL_NAME = re.compile(
     r"lo$|veth|tap|tun\d|vnet\d|br-|br\d|virbr|docker|lxdbr|lxcbr|ovs-|vxlan|genev|flannel|cali|cilium|cni|dummy|ifb|gre|qr-|qg-|"
     r"qbr|qvb|qvo|qdhcp|sg-|ha-|fg-|fpr-|rfp-|wg\d|vif|nerdctl|podman|kube|antrea|ovn-|patch-|gw\d"
@@ -45,6 +45,7 @@ class Forwarder:
     at: Place
 
 
+@functools.lru_cache(maxsize=1)
 def features_of(case: Case) -> dict[Device, dict[str, DeviceFeature]]:
     """Return the last look at the features of each device by kernel name; groups that only sum up others are left out."""
     devices: dict[Device, dict[str, DeviceFeature]] = {}
@@ -65,6 +66,7 @@ def printed(name: str) -> str:
     return next((long for long, kernel in _KERNEL_NAMES.items() if kernel == name), name)
 
 
+@functools.lru_cache(maxsize=1)
 def links_of(case: Case) -> dict[Device, Link]:
     """Return each device with all that any look said of it: `ip addr` does not repeat what `ip -d link` said."""
     found: dict[Device, Link] = {}
@@ -84,6 +86,7 @@ def _merged(before: Link, after: Link) -> Link:
     )  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1)
 def kinds_of(case: Case) -> dict[Device, str]:
     """Return the kind of each device that anybody said: of `ip -d link`, or the driver of `ethtool -i`."""
     kinds = {(driver.at.scope, driver.dev): driver.driver for driver in case.latest(Driver)}
@@ -101,6 +104,7 @@ def is_virtual(device: Device, kinds: Mapping[Device, str], known: Mapping[str, 
     return bool(_VIRTUAL_NAME.match(device[1])) or (frames is not None and not frames.fixed)
 
 
+@functools.lru_cache(maxsize=1)
 def forwarders(case: Case) -> dict[Device, Forwarder]:
     """Return the devices that hand on what they receive, to a bridge, a virtual switch or a route, and where that is seen."""
     links = links_of(case)
@@ -189,29 +193,3 @@ def rate_of(case: Case, device: Device, side: str = "rx") -> Rate | None:
     if packets is None or size is None or packets.rate is None or not packets.rise:
         return None
     return Rate(packets.rate, size.rise / packets.rise, packets.places)
-
-
-def underlays(case: Case, scope: str, link: Link | None, addresses: Iterable[str] = ()) -> Iterator[Link]:
-    """Give the devices that a tunnel's packets leave by, the nearest first: what its link names, or who has its address."""
-    links = links_of(case)
-    names = [link.words.get("dev", ""), link.words.get("link", "") if link.kind == "gre" else ""] if link else []
-    wanted = {address for address in (*addresses, link.words.get("local", "") if link else "") if address}
-    for (where, dev), other in links.items():
-        if where == scope and wanted & {word.partition("/")[0] for word in other.words.get("inet", "").split()}:
-            names.append(dev)
-    seen: set[str] = set()
-    while names:
-        name = names.pop(0).partition("@")[0]
-        if not name or name in seen:
-            continue
-        seen.add(name)
-        if (lower := links.get((scope, name))) is None:
-            continue
-        yield lower
-        if lower.kind == "vlan":
-            names.append(lower.lower)
-        elif lower.kind in {"bridge", "bond", "openvswitch"}:
-            names += [
-                dev for (where, dev), port in links.items()
-                if where == scope and port.master == name and not is_virtual((where, dev), kinds_of(case))
-            ]  # fmt: skip

@@ -5,6 +5,7 @@ ENA driver's documentation for allowances. Names that only look like loss are le
 and unknown frames are nobody's, `rx_dropped` of the link counts those too.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class Loss:
         return f"{self.name} rose by {self.rise:,} in {self.seconds:g} s ({self.rise / self.seconds:,.1f}/s{share})"
 
 
+@functools.lru_cache(maxsize=1)
 def losses(case: Case) -> list[Loss]:
     """Return what cards lost, the most telling family of each kind: two names may count the same frames."""
     families: dict[tuple[Device, str, str], list[Change]] = {}

@@ -26,7 +26,6 @@ _SAME = {
     "busy iterations": ("busy iterations",),
     "sleep iterations": ("sleep iterations",),
     "sent": ("Tx packets",),
-    "used": ("Used TSC cycles",),
     "batches": ("Tx batches",),
 }
 """Counters, and what each layout calls them."""
@@ -50,8 +49,6 @@ class Work:
     """The line of each, in the last look."""
     share: float | None = None
     """Per cent of its cycles that were spent on packets."""
-    used: float | None = None
-    """Per cent of the time that it was seen to run (`Used TSC cycles`)."""
     lookups: float | None = None
     """Subtables that a megaflow hit takes."""
     per_output: float | None = None
@@ -145,7 +142,6 @@ def _ratios(work: Work, last: PmdThread, *, twice: bool) -> None:
         work.exact = twice
     elif "busy iterations" in last.shares and not work.exact:
         work.share = last.shares["busy iterations"]
-    work.used = last.shares.get("Used TSC cycles", work.used)
     for name in (name for name in _LOOKUPS if name in last.stats):
         work.lookups, work.places["lookups"] = last.stats[name], last.places.get(name, last.at)
     for name in (name for name in _BATCH if name in last.stats):

@@ -8,6 +8,7 @@ from pktpath.doctor.facts.process import Thread
 BUSY_KSOFTIRQD = 20.0
 """Per cent of a CPU that ksoftirqd uses before softirqs are said to wait: it runs only when more came than one turn serves
 (10 restarts or 2 ms, `__do_softirq`, kernel/softirq.c)."""
+BUSY_FOR_LIFE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,11 @@ def softnet(case: Case) -> list[Softnet]:
 
 
 def busy_ksoftirqd(case: Case, least: float = BUSY_KSOFTIRQD) -> list[Thread]:
-    """Return the threads that serve softirqs, and how busy they are now; ps tells of their whole life, which says nothing."""
+    """Return the threads that serve softirqs and are that busy: now, or for half of their whole life, which is what ps tells."""
     return [
-        thread for thread in case.latest(Thread) if thread.name.startswith("ksoftirqd/") and thread.recent and thread.cpu >= least
+        thread
+        for thread in case.latest(Thread)
+        if thread.name.startswith("ksoftirqd/") and thread.cpu >= (least if thread.recent else max(least, BUSY_FOR_LIFE))
     ]
 
 

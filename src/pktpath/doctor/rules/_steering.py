@@ -7,19 +7,14 @@ def rps(dev: str, cpus: int) -> Remedy:
     """Return the remedy that spreads one queue over all CPUs in software (Documentation/networking/scaling.rst)."""
     mask = _mask(cpus)
     path = f"/sys/class/net/{dev}/queues/rx-0/rps_cpus"
+    match = f'ACTION=="add", SUBSYSTEM=="net", NAME=="{dev}", ATTR{{queues/rx-0/rps_cpus}}="{mask}"'
     return Remedy(
         command=f"echo {mask} > {path}",
         effect="Receive packet steering hands each flow to one of these CPUs after the driver's poll.",
         cost="An interrupt between CPUs for each batch; one single flow stays on one CPU; latency rises a little when idle.",
         undo=f"echo 0 > {path}",
         verify="/proc/net/softnet_stat: column 10 (received_rps) rises on the other CPUs, and NET_RX spreads in /proc/softirqs",
-        lasting=(
-            (
-                "udev",
-                f'/etc/udev/rules.d/90-pktpath-{dev}-rps.rules:\nACTION=="add", SUBSYSTEM=="net", NAME=="{dev}", '
-                f'ATTR{{queues/rx-0/rps_cpus}}="{mask}"',
-            ),
-        ),
+        lasting=(("udev", f"/etc/udev/rules.d/90-pktpath-{dev}-rps.rules:\n{match}"),),
     )
 
 

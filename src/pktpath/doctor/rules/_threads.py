@@ -11,7 +11,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.process import OpenFile, Process, Stack, Thread
 
-POLL_NAME = re.compile(r"pmd\d{0,6}$|pmd-c\d|lcore-(?:worker|slave)|rte-worker|dpdk-worker|vpp_wk_\d")
+POLL_NAME = re.compile(r"pmd\d{0,6}$|pmd-c\d|lcore-(?:wor|sla)|rte-worke|dpdk-work|vpp_wk_\d")
 POLL_FRAMES = frozenset(
     ("pmd_thread_main", "dp_netdev_process_rxq_port", "eal_thread_loop", "eal_worker_thread_loop", "vlib_worker_loop")
 )

@@ -1,15 +1,18 @@
 """Tunnels that carry Ethernet or IP in packets of this host, and the devices that those leave by."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.device import Link
 from pktpath.doctor.facts.ovs import DatapathPort, OvsInterface
-from pktpath.doctor.rules._devices import Device, is_virtual, kinds_of, links_of, underlays
+from pktpath.doctor.rules._devices import Device, is_virtual, kinds_of, links_of
 
 UDP_TUNNELS = ("vxlan", "geneve")
+TUNNELS = {"vxlan": 50, "geneve": 50, "gretap": 38, "gre": 24, "ipip": 20, "sit": 20}
+"""Kinds that carry frames in packets, and bytes that they add over IPv4 at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Tunnel:
     """The devices without anything below them that its packets leave by, as far as the facts say."""
 
 
+@functools.lru_cache(maxsize=1)
 def udp_tunnels(case: Case) -> list[Tunnel]:
     """Return the VXLAN and Geneve tunnels that anything speaks of, one for each device or interface."""
     found: dict[tuple[str, str], Tunnel] = {}
@@ -51,3 +55,29 @@ def _cards(case: Case, scope: str, link: Link | None, addresses: object) -> Iter
     for lower in underlays(case, scope, link, names):
         if not is_virtual((scope, lower.dev), kinds):
             yield scope, lower.dev
+
+
+def underlays(case: Case, scope: str, link: Link | None, addresses: Iterable[str] = ()) -> Iterator[Link]:
+    """Give the devices that a tunnel's packets leave by, the nearest first: what its link names, or who has its address."""
+    links, kinds = links_of(case), kinds_of(case)
+    names = [link.words.get("dev", ""), link.words.get("link", "") if link.kind == "gre" else ""] if link else []
+    wanted = {address for address in (*addresses, link.words.get("local", "") if link else "") if address}
+    for (where, dev), other in links.items():
+        if where == scope and wanted & {word.partition("/")[0] for word in other.words.get("inet", "").split()}:
+            names.append(dev)
+    seen: set[str] = set()
+    while names:
+        name = names.pop(0).partition("@")[0]
+        if not name or name in seen:
+            continue
+        seen.add(name)
+        if (lower := links.get((scope, name))) is None:
+            continue
+        yield lower
+        if lower.kind == "vlan":
+            names.append(lower.lower)
+        elif lower.kind in {"bridge", "bond", "openvswitch"}:
+            names += [
+                dev for (where, dev), port in links.items()
+                if where == scope and port.master == name and not is_virtual((where, dev), kinds)
+            ]  # fmt: skip

@@ -41,7 +41,7 @@ def coalescing_off_at_high_rate(case: Case) -> Iterator[Finding]:
             (
                 ((sum(pair.last.counts) - sum(pair.first.counts)) / pair.seconds, pair)
                 for pair in case.pairs(Interrupt)
-                if pair.twice and pair.seconds and pair.last.label.startswith(dev)
+                if pair.twice and pair.seconds and (pair.last.label == dev or pair.last.label.startswith(f"{dev}-"))
             ),
             key=lambda found: -found[0],
         )

@@ -5,7 +5,8 @@ checksums, allocation of buffers, GRO, Open vSwitch's lookups, netfilter, locks,
 copies are the largest share when everything else is well: that is what is left when GRO and offloads do their part.
 
 Speaks when a hundred samples of stacks are there that are not an idle CPU's, and half of them are of known stages. It is a
-note. `software-checksum-hot` and `lock-contention-hot` speak of two stages that should not be large.
+note. Silent for programs that do something else than move packets. `software-checksum-hot` and `lock-contention-hot` speak of
+two stages that should not be large.
 Sources: functions of the kernel by their files (net/core/datagram.c, skbuff.c, gro.c, lib/checksum.c, kernel/locking).
 """
 

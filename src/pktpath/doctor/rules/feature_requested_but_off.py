@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.device import DeviceFeature, Link
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
-from pktpath.doctor.rules._dependencies import reason, spoken, wanted
+from pktpath.doctor.rules._dependencies import feature_set, reason, spoken, wanted
 from pktpath.doctor.rules._devices import Device, features_of, kinds_of, links_of, listed, places, printed
 from pktpath.doctor.rules.tso_off_for_want_of_checksum import tso_off_for_want_of_checksum
+from pktpath.features import Rule
 
 _MATTERS = re.compile(
     r"tx-(checksum-(ip-generic|ipv[46])|scatter-gather|tcp6?-segmentation|generic-segmentation|udp-segmentation|"
@@ -50,6 +51,7 @@ def feature_requested_but_off(case: Case) -> Iterator[Finding]:
         names = listed(spoken(name for _, _, name in features))
         owners = listed(device[1] for device, _, _ in features)
         gso = any(name == "tx-generic-segmentation" and device not in explained for device, _, name in features)
+        gso = gso and "cannot" not in short
         state = "off, though asked to be on" if features[0][1].requested else "on, though asked to be off"
         yield Finding(
             severity=Severity.WARNING if gso else Severity.NOTE,
@@ -86,8 +88,12 @@ def _why(
             ),
         )
     if (broken := reason(name, known)) and known[name].requested:
-        return (
-            f"it needs {wanted(broken)}",
-            f"{printed(name)} {broken.explain()}.",
-        )
+        cannot = "" if _switchable(broken, known) else ", which this device cannot do"
+        return f"it needs {wanted(broken)}{cannot}", f"{printed(name)} {broken.explain()}."
     return "the driver keeps it so", "No rule of the kernel stands in its way, so it is the driver's or the card's."
+
+
+def _switchable(broken: Rule, known: Mapping[str, DeviceFeature]) -> bool:
+    """Whether somebody could switch on what a rule misses; a rule without needs only wants something else off."""
+    can = feature_set(name for name, feature in known.items() if feature.active or not feature.fixed)
+    return not broken.needs or any(can & need == need for need in broken.needs)

@@ -35,8 +35,7 @@ def fewer_queues_than_cpus(case: Case) -> Iterator[Finding]:
         current, maximum = queues.current, queues.maximum
         if queues.which not in {"combined", "rx"} or not current or not maximum or is_virtual(device, kinds):
             continue
-        loads = overload(case, device)
-        if current >= min(maximum, cpus[0]) or not loads:
+        if current >= min(maximum, cpus[0]) or not (loads := overload(case, device)):
             continue
         more = min(maximum, cpus[0])
         yield Finding(

@@ -5,7 +5,7 @@ but what filters send there. Some drivers leave the table as it was when the num
 
 Speaks when the table names fewer queues than the card has: a warning where the CPUs are overloaded too (see
 fewer-queues-than-cpus) or all entries are one queue of several, else a note. Some want it so: `ethtool -X DEV equal N`, queues
-kept for AF_XDP, cards with more queues than RSS can name.
+kept for AF_XDP, cards with more queues than RSS can name. Silent where every queue stands in the table.
 Source: ethtool(8) -x and -X, Documentation/networking/scaling.rst.
 """
 

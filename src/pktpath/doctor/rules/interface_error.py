@@ -4,6 +4,7 @@ Such an interface is configured and carries nothing; `error` of the Interface sa
 (`No such device`) is often what a virtual machine or container left behind, and harmless.
 
 Speaks of each interface with an error: a problem, or a warning for devices that are not there. Source: ovs-vswitchd.conf.db(5).
+Silent about interfaces without an error, whatever their link.
 """
 
 from collections.abc import Iterator

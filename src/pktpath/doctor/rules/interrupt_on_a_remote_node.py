@@ -4,8 +4,8 @@ What a device writes lies in the memory, and often in the cache, of the node tha
 fetches every descriptor and header over the link between the nodes. Source: Documentation/networking/scaling.rst;
 /sys/class/net/DEV/device/numa_node.
 
-Speaks when the host has several nodes, the device's own is known and not -1, and 80 % or more of at least 1,000 receive interrupts
-a second between two looks went to CPUs of others. Silent without any of that.
+Speaks when the host has several nodes, the device's own is known and not -1, and 80 % or more of at least 1,000 receive
+interrupts a second between two looks went to CPUs of others. Silent without any of that.
 """
 
 from collections.abc import Iterator
@@ -41,10 +41,12 @@ def interrupt_on_a_remote_node(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.WARNING,
             confidence=Confidence.LIKELY,
-            summary=f"{device.dev} belongs to NUMA node {own.node}, but {100 * remote / total:.0f} % of its {device.rate:,.0f} receive "
+            summary=f"{device.dev} belongs to NUMA node {own.node}, but {100 * remote / total:.0f} % of its "
+            f"{device.rate:,.0f} receive "
             "interrupts a second go to CPUs of other nodes.",
             evidence=(worst.at, home.at, own.at),
-            why="Descriptors and frames lie in the memory of the device's node; each access from another one crosses the link between "
+            why="Descriptors and frames lie in the memory of the device's node; each access from another one crosses the link "
+            "between "
             "them.",
             about=device.dev,
             remedies=(

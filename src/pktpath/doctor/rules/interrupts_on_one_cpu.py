@@ -50,7 +50,8 @@ def interrupts_on_one_cpu(case: Case) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.NOTE if wanted else Severity.WARNING,
             confidence=Confidence.CERTAIN if device.twice else Confidence.POSSIBLE,
-            summary=f"{len(used)} queues of {device.dev} deliver {100 * counts[cpu] / total:.1f} % of their interrupts to CPU {cpu} "
+            summary=f"{len(used)} queues of {device.dev} deliver {100 * counts[cpu] / total:.1f} % of their interrupts to CPU "
+            f"{cpu} "
             f"({span}), so one CPU of {cpu_count(case)} does the work of all queues."
             + (f" {wanted.name}={wanted.value} asks for that." if wanted else ""),
             evidence=tuple(pair.last.at for pair in used[:5]) + ((wanted.at,) if wanted else ()),
@@ -63,5 +64,5 @@ def interrupts_on_one_cpu(case: Case) -> Iterator[Finding]:
                     moved.irq, str(other), before, f"Queue {moved.label} is served by CPU {other}; do the same for the others.",
                 ),
             ),
-            proof="" if device.twice else "grep . /proc/irq/*/smp_affinity_list; cat /proc/interrupts; sleep 10; cat /proc/interrupts",
+            proof="" if device.twice else "grep . /proc/irq/*/smp_affinity_list; and /proc/interrupts twice, 10 s apart",
         )  # fmt: skip

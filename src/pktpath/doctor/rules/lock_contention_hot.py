@@ -5,7 +5,7 @@ does nothing but wait for another one. On the packet path that is often one tran
 socket that many threads read, or conntrack's tables.
 
 Speaks when functions that wait for locks have 10 % of a profile or of the sampled stacks; the callers are named where stacks
-are known. Virtual machines spin for locks whose holder does not run (steal), so the cause is never certain.
+are known. Silent below. Virtual machines spin for locks whose holder does not run (steal), so the cause is never certain.
 Sources: kernel/locking/qspinlock.c, Documentation/networking/scaling.rst (XPS).
 """
 

@@ -4,7 +4,8 @@ Among many calls that fail with EAGAIN it is easily overlooked that poll promise
 that have something, and a loop that asks all of them fails at the rest.
 
 Speaks when every descriptor that poll, select or epoll reported delivered when it was asked, and others failed with EAGAIN
-beside them. It is a note. `ready-descriptor-was-empty` speaks of the opposite.
+beside them. It is a note. Silent where a reported descriptor had nothing:
+`ready-descriptor-was-empty` speaks of that.
 """
 
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def ready_descriptor_delivered(case: Case) -> Iterator[Finding]:
             summary=f"{subject} (fd {', '.join(str(one.fd) for one in ready[:6])}) did deliver, {delivered} of "
             f"{sum(one.reported for one in ready)} times; the {sum(count for _, count in failed):,} calls that failed "
             "with EAGAIN "
-            "asked descriptors that it had not reported.",
+            "asked others, or the same once more.",
             evidence=(best.at, *(call.at for call, _ in failed[:3])),
             why="poll names what has something; the loop then asks every descriptor without blocking, and the others "
             "have nothing.",

@@ -6,6 +6,7 @@ sleeps until a lock, a condition or the end of an RCU grace period, not work.
 
 Speaks when two poll-mode threads or more use a core each, or what they get of it, or when stacks of several threads stand in a
 poll loop; the part that futex has of the system calls is added where it is the largest. It is a note.
+Silent about a process with one such thread.
 Sources: Documentation/topics/dpdk/pmd.rst of Open vSwitch, futex(2).
 """
 
@@ -37,7 +38,7 @@ def several_poll_threads_busy(case: Case) -> Iterator[Finding]:
         own = [one for one in busy if one.pid == pid]
         if len(own) > 1:
             rest = [one for one in told.values() if one.pid == pid and not one.polls and one.cpu >= 50]
-            others = f", and {', '.join(map(str, rest[:3]))} besides" if rest else "; no other thread is"
+            others = f", and {', '.join(map(str, rest[:3]))} besides" if rest else "; no other thread is busy"
             yield _finding(
                 f"{len(own)} poll-mode threads poll, each on the core that it was given "
                 f"({', '.join(map(str, own[:4]))}){others}.",

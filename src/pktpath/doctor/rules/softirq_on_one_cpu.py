@@ -4,8 +4,8 @@ The NET_RX softirq runs where the interrupt arrived, so a device with one queue,
 CPU busy with receiving, and this CPU's speed is the host's. Receive side scaling (more queues), interrupt affinity or receive
 packet steering spread it, flow by flow. Source: Documentation/networking/scaling.rst.
 
-Speaks when, between two looks, one CPU did 90 % or more of at least 5,000 NET_RX softirqs a second, spent half of its time or more
-in softirqs, and another CPU idled half of its time or more. All three must be known (/proc/softirqs and /proc/stat twice, or
+Speaks when, between two looks, one CPU did 90 % or more of at least 5,000 NET_RX softirqs a second, spent half of its time or
+more in softirqs, and another CPU idled half of its time or more. All three must be known (/proc/softirqs and /proc/stat twice, or
 mpstat): where programs on the same host talk to each other, softirqs run beside the program that sends, and one CPU
 is right. Silent without the times.
 """
@@ -44,7 +44,8 @@ def softirq_on_one_cpu(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity=Severity.WARNING,
         confidence=Confidence.LIKELY,
-        summary=f"CPU {cpu} serves {100 * top.rise / total:.0f} % of all received frames ({top.rate or 0:,.0f} NET_RX softirqs a second) "
+        summary=f"CPU {cpu} serves {100 * top.rise / total:.0f} % of all received frames ({top.rate or 0:,.0f} NET_RX "
+        "softirqs a second) "
         f"and is {100 * shares[cpu].softirq:.0f} % busy with softirqs, while CPU {idle[0].cpu} idles {100 * idle[0].idle:.0f} % "
         "of its time.",
         evidence=(*evidence(top), shares[cpu].place, idle[0].place),

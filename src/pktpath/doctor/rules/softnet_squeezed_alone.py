@@ -4,8 +4,8 @@ time_squeeze, the third column of /proc/net/softnet_stat, counts turns of the re
 The work is done a moment later. Monitoring that raises an alarm at each of these was switched off again for its false alarms
 (netdata#984, #1076), and raising netdev_budget did not change what users saw.
 
-Notes it when the column rose by 10 a second or more between two looks while the same CPU dropped nothing and its ksoftirqd was
-not busy. Silent below that, and for one look.
+Speaks when the column rose by 10 a second or more between two looks while the same CPU dropped nothing and its ksoftirqd was
+not busy: a note. Silent below that, and for one look.
 """
 
 from collections.abc import Iterator

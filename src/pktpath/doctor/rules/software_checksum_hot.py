@@ -5,7 +5,7 @@ every byte once more: `csum_partial`, `do_csum` and `skb_checksum` rise in the p
 copies.)
 
 Speaks when such functions have 5 % of a profile or of the sampled stacks. Where features of devices are known, those whose
-checksums are off and could be on are named with the switch.
+checksums are off and could be on are named with the switch. Silent below.
 Sources: lib/checksum.c, skb_checksum of net/core/skbuff.c, ethtool(8) -K rx and tx.
 """
 

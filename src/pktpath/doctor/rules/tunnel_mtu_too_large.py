@@ -16,7 +16,8 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.device import Link
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import inside
-from pktpath.doctor.rules._devices import TUNNELS, links_of, places, underlays
+from pktpath.doctor.rules._devices import links_of, places
+from pktpath.doctor.rules._tunnels import TUNNELS, underlays
 
 _IPV6 = 20
 

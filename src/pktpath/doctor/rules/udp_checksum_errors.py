@@ -3,15 +3,18 @@
 UdpInCsumErrors counts datagrams of sockets, and of tunnels that end here (VXLAN, Geneve): those were once known for wrong outer
 or inner sums with offloads on (flannel#1279, calico#3145). Source: `udp_queue_rcv_one_skb`, `__udp4_lib_rcv`, net/ipv4/udp.c.
 
-Speaks when it rose between two looks; with one look it notes a total above 1 of 1,000 datagrams.
+Speaks when it rose between two looks; with one look it notes a total above 1 of 1,000 datagrams. Silent where
+`vxlan-bad-udp-checksums` explains it.
 """
 
 from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
+from pktpath.doctor.facts.device import DeviceFeature
 from pktpath.doctor.facts.host import Counter, LogMessage
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.rules._protocols import evidence, per_cent, protocols, told
+from pktpath.doctor.rules.vxlan_bad_udp_checksums import vxlan_bad_udp_checksums
 
 _SHARE = 1e-3
 
@@ -19,6 +22,9 @@ _SHARE = 1e-3
 @rule(Counter, ask="nstat -zas twice", well="No UDP datagram arrives with a wrong checksum.", topic="checksum")
 def udp_checksum_errors(case: Case) -> Iterator[Finding]:
     """One finding a namespace."""
+    # One trouble, one finding: of a tunnel, the rule that knows its switch tells.
+    if DeviceFeature in case and next(vxlan_bad_udp_checksums(case), None) is not None:
+        return
     for counters in protocols(case):
         for name, all_of_them in (("UdpInCsumErrors", "UdpInDatagrams"), ("Udp6InCsumErrors", "Udp6InDatagrams")):
             wrong = counters.changes.get(name)

@@ -6,6 +6,7 @@ took it out of the kernel, but for frames that come from a virtual machine. Tabl
 `tx-udp-segmentation` makes several datagrams, not fragments, and programs must ask for it (UDP_SEGMENT).
 
 Speaks once for all devices, as a note, where a table shows the line and it is off.
+Silent where UFO is on, or no table has the line.
 Source: Documentation/networking/segmentation-offloads.rst; the commits "net: Remove references to NETIF_F_UFO" of Linux 4.14.
 """
 

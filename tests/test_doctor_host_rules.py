@@ -1,0 +1,357 @@
+"""Rules about what a host counts: each on a real transcript, and silent where nothing is wrong."""
+
+import pytest
+
+from pktpath.doctor.diagnose import diagnose
+from pktpath.doctor.finding import Confidence, Severity
+from support.doctor import EVIDENCE, case_of, evidence, findings, says
+
+MINE = frozenset(
+    (
+        "conntrack-drops-packets", "conntrack-table-full", "interrupt-on-a-remote-node", "interrupts-on-one-cpu",
+        "ip-fragments-not-reassembled", "ksoftirqd-busy", "listen-queue-overflows", "neighbour-table-overflow",
+        "network-memory-pressure", "one-interrupt-for-many-cpus", "partial-checksums-reach-a-receiver", "path-mtu-trouble",
+        "ping-works-but-tcp-does-not", "softirq-on-one-cpu", "softnet-drops", "softnet-squeezed-alone",
+        "softnet-squeezed-with-drops", "syn-retransmit-pattern", "tcp-checksum-errors", "tcp-prunes-or-backlog-drops",
+        "tcp-retransmissions-high", "udp-checksum-errors", "udp-receive-buffer-full",
+    )
+)  # fmt: skip
+
+
+def said(case) -> set[str]:
+    return {finding.rule for finding in diagnose(case).findings if finding.rule in MINE}
+
+
+def two_looks(command: str, first: str, last: str) -> str:
+    return f"$ {command}\n{first}\n\n$ {command}\n{last}\n"
+
+
+def nstat(**counters: tuple[int, int]) -> str:
+    looks = ["\n".join(f"{name}  {values[at]}  0.0" for name, values in counters.items()) for at in (0, 1)]
+    return two_looks("nstat -zas", *looks)
+
+
+# real cases
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "severity"),
+    [
+        ("tcp_checksum_errors", ("TcpInCsumErrors rose by 828 in 5 s", "in b"), Severity.PROBLEM),
+        ("udp_checksum_errors", ("UdpInCsumErrors rose by 108 in 5 s", "2.1 %"), Severity.PROBLEM),
+        ("udp_receive_buffer_full", ("2,994 in 5 s", "does not read its socket in time"), Severity.PROBLEM),
+        ("listen_queue_overflows", ("TcpExtListenOverflows rose by 185", "in b"), Severity.PROBLEM),
+        ("tcp_retransmissions_high", ("3.1 %", "1,634 in 5 s", "of 52,785"), Severity.PROBLEM),
+        ("ip_fragments_not_reassembled", ("IpReasmFails rose by 60", "IpReasmTimeout rose by 60"), Severity.PROBLEM),
+        ("path_mtu_trouble", ("1500 bytes to 10.66.0.2 vanish", "84 bytes get through"), Severity.PROBLEM),
+        ("syn_retransmit_pattern", ("3.07 s, 7.12 s",), Severity.PROBLEM),
+        ("interrupts_on_one_cpu", ("2 queues of eth0", "100.0 %", "CPU 0", "since the start"), Severity.WARNING),
+        ("ksoftirqd_busy", ("ksoftirqd/0 93.2 %",), Severity.WARNING),
+        ("conntrack_drops_packets", ("in 4 lines",), Severity.WARNING),
+        ("neighbour_table_overflow", ("2 lines", "gc_thresh3 is 1024"), Severity.WARNING),
+    ],
+)
+def test_a_real_case_is_named_and_nothing_else_is(rule: str, words: tuple[str, ...], severity: Severity) -> None:
+    case = evidence(f"cases/{rule}")
+    name = rule.replace("_", "-")
+    finding = says(case, name, *words)
+    assert finding.severity is severity
+    assert said(case) == {name}
+    assert finding.proof or finding.confidence is Confidence.CERTAIN
+    folder = EVIDENCE / "cases" / rule
+    texts = {line for path in folder.iterdir() for line in path.read_text().splitlines()}
+    assert {place.text for place in finding.evidence} <= texts
+
+
+@pytest.mark.parametrize("name", ["host-idle", "host-busy", "host-flood", "host-small-buffers"])
+def test_healthy_hosts_are_left_in_peace(name: str) -> None:
+    found = [one for one in diagnose(evidence(f"healthy/{name}")).findings if one.severity > Severity.NOTE]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", ["sos-ovs-vxlan-node.tar.xz", "pmd-idle-vhostuser", "perf-iperf-stacks", "veth-features"])
+def test_nothing_is_said_of_hosts_without_such_trouble(name: str) -> None:
+    # The network node has 153 of 6,113,441 segments sent again, no drop in its counters, and devices of one queue; one look.
+    assert said(evidence(name)) == set()
+
+
+# partial checksums
+
+
+def test_partial_checksums_are_named_with_their_switches() -> None:
+    case = evidence("netdev-partial-checksum")
+    finding = says(
+        case, "partial-checksums-reach-a-receiver", r"TcpInCsumErrors rose by 3 on the receiver.* while InErrs rose by 3",
+        r"tx checksum offload is on at the sending veth e1 \(partial checksums leave it\)",
+        "ICMP is unaffected because its checksum is complete",
+    )  # fmt: skip
+    assert (finding.severity, finding.confidence) == (Severity.PROBLEM, Confidence.CERTAIN)
+    commands = [remedy.command for remedy in finding.remedies]
+    assert commands[0] == "ip netns exec h1 ethtool -K e1 tx off  # and e2"
+    assert commands[1] == "ip netns exec h2 ethtool -K e2 tx off"
+    assert commands[2] == "ovs-vsctl set Open_vSwitch . other_config:userspace-tso-enable=true"
+    assert said(case) == {"partial-checksums-reach-a-receiver"}, "it explains the others"
+    lines = {place.text for place in finding.evidence}
+    assert "\ttx-checksum-ip-generic: on" in lines
+    assert any("Connection timed out" in line for line in lines)
+    for word in ("routing", "firewall", "mtu"):
+        assert word not in f"{finding.summary} {finding.why}".lower()
+
+
+def test_without_the_datapath_only_the_wrong_checksums_are_said() -> None:
+    names = ("h1_ethtool_-k_e1.txt", "h2_proc_net_snmp.0", "h2_proc_net_snmp.15s", "ping.txt", "iperf3.txt")
+    case = evidence(*(f"netdev-partial-checksum/{name}" for name in names))
+    assert said(case) == {"tcp-checksum-errors", "ping-works-but-tcp-does-not"}
+    says(case, "tcp-checksum-errors", "in h2", "TcpInCsumErrors rose by 3 in 15 s", "100 % of all segments")
+    says(case, "ping-works-but-tcp-does-not", "3 of 3 pings to 10.77.0.2 are answered", "Connection timed out")
+
+
+def test_partial_checksums_are_no_matter_while_no_receiver_complains() -> None:
+    names = ("h1_ethtool_-k_e1.txt", "h2_proc_net_snmp.0", "ovs-appctl_dpctl.show.txt", "ovs-vsctl_show.txt")
+    assert said(evidence(*(f"netdev-partial-checksum/{name}" for name in names))) == set()
+
+
+def test_a_refused_connection_is_no_fault_of_the_path() -> None:
+    ping = (EVIDENCE / "netdev-partial-checksum/ping.txt").read_text()
+    refused = "$ ip netns exec h1 iperf3 -c 10.77.0.2\niperf3: error - unable to connect to server: Connection refused\n"
+    elsewhere = "$ ip netns exec h1 iperf3 -c 10.77.0.9\niperf3: error - unable to connect to server: Connection timed out\n"
+    assert said(case_of(ping, refused, elsewhere)) == set()
+
+
+# softnet
+
+
+ROW = "{:08x} {:08x} {:08x}" + " 00000000" * 9 + " 00000001 00000000 00000000"
+
+
+def softnet(first: tuple[int, int, int], last: tuple[int, int, int]) -> str:
+    return two_looks("cat /proc/net/softnet_stat", ROW.format(*first), ROW.format(*last))
+
+
+TABLE = """top - 14:31:10 up 1 day, 56 min,  2 users,  load average: 1.01, 1.73, 2.16
+Threads: 697 total,   2 running, 695 sleeping,   0 stopped,   0 zombie
+
+  PID USER      PR  NI    VIRT    RES    SHR S  %CPU  %MEM     TIME+ COMMAND
+   22 root      20   0       0      0      0 R  43.2   0.0  43:47.43 ksoftirqd/1
+"""
+TOP = f"$ top -H -b -n 2\n{TABLE}\n{TABLE}"
+
+
+def test_softnet_drops_need_to_rise() -> None:
+    case = case_of(
+        softnet((1000, 5, 0), (90_000, 700, 0)), "$ sysctl net.core.netdev_max_backlog\nnet.core.netdev_max_backlog = 1000\n"
+    )
+    finding = says(case, "softnet-drops", "cpu1: dropped rose by 695")
+    assert finding.remedies[0].command == "sysctl -w net.core.netdev_max_backlog=2000"
+    assert finding.remedies[0].undo == "sysctl -w net.core.netdev_max_backlog=1000"
+    assert said(case) == {"softnet-drops"}
+    assert said(case_of(softnet((1000, 700, 0), (90_000, 700, 0)))) == set()
+
+
+def test_old_softnet_drops_are_a_note_where_they_are_many() -> None:
+    row = ROW.format(1_000_000, 5_000, 0)
+    finding = says(case_of(f"$ cat /proc/net/softnet_stat\n{row}\n"), "softnet-drops", "since it began to count")
+    assert (finding.severity, finding.confidence) == (Severity.NOTE, Confidence.POSSIBLE)
+    assert said(case_of(f"$ cat /proc/net/softnet_stat\n{ROW.format(1_000_000, 50, 0)}\n")) == set()
+
+
+def test_squeeze_alone_is_a_note() -> None:
+    case = case_of(softnet((1000, 0, 5), (90_000, 0, 400)))
+    assert said(case) == {"softnet-squeezed-alone"}
+    assert says(case, "softnet-squeezed-alone", "395", "nothing was lost").severity is Severity.NOTE
+    assert said(case_of(softnet((1000, 0, 5), (90_000, 0, 9)))) == set()
+    assert said(evidence("cases/softnet_squeezed_alone")) == set(), "one look says nothing"
+
+
+def test_squeeze_with_drops_or_a_busy_ksoftirqd_is_none() -> None:
+    drops = case_of(softnet((1000, 0, 5), (90_000, 60, 400)))
+    assert said(drops) == {"softnet-drops", "softnet-squeezed-with-drops"}
+    assert says(drops, "softnet-squeezed-with-drops", "dropped rose by 60").severity is Severity.PROBLEM
+    busy = case_of(softnet((1000, 0, 5), (90_000, 0, 400)), TOP)
+    assert says(busy, "softnet-squeezed-with-drops", "ksoftirqd/1 uses 43.2 %").severity is Severity.WARNING
+    assert said(busy) == {"softnet-squeezed-with-drops"}
+
+
+def test_a_ksoftirqd_that_timers_keep_busy_is_not_the_networks() -> None:
+    text = TOP.replace("43.2", "93.2")
+    rows = ("      CPU0\n  NET_RX:  10\n  TIMER:  10", "      CPU0\n  NET_RX:  20\n  TIMER:  90000")
+    assert "ksoftirqd-busy" in said(case_of(text))
+    assert said(case_of(text, two_looks("cat /proc/softirqs", *rows))) == set()
+
+
+# interrupts: rows of the network node, and what they could become within five seconds
+
+HEAD = "           CPU0       CPU1       \n"
+INPUT = " 25: {:10d} {:10d}   PCI-MSI 49153-edge      {}\n"
+BUSY = (
+    "cpu0 100 0 100 1000 0 0 1000 0 0 0\ncpu1 100 0 100 1000 0 0 0 0 0 0\n",
+    "cpu0 110 0 120 1010 0 0 1460 0 0 0\ncpu1 120 0 110 1470 0 0 0 0 0 0\n",
+)
+
+
+def looks_of(*files: tuple[str, str, str]):
+    """Make a case of files that were read twice, five seconds apart."""
+    from pktpath.doctor.case import Case
+    from pktpath.doctor.parse.transcript import Transcript
+
+    facts = []
+    for name, *texts in files:
+        for order, (text, when) in enumerate(zip(texts, (0.0, 5.0), strict=True), 1):
+            facts += Transcript(text.splitlines(), name, when=when, order=1000 * order).facts()
+    return Case(facts)
+
+
+def interrupts(first: str, last: str) -> tuple[str, str, str]:
+    return "proc/interrupts", HEAD + first, HEAD + last
+
+
+def test_one_queue_that_keeps_one_cpu_busy() -> None:
+    rows = interrupts(INPUT.format(24376036, 13487, "virtio0-input.0"), INPUT.format(24476036, 13487, "virtio0-input.0"))
+    case = looks_of(rows, ("proc/stat", *BUSY))
+    finding = says(
+        case, "one-interrupt-for-many-cpus", "virtio0 has one receive queue", "20,000 interrupts a second", "92 % busy"
+    )
+    assert finding.remedies[0].command == "echo 3 > /sys/class/net/DEV/queues/rx-0/rps_cpus"
+    assert said(case) == {"one-interrupt-for-many-cpus"}
+    idle = ("proc/stat", BUSY[0], BUSY[0].replace("1000 0 0 1000", "1490 0 0 1010").replace("1000 0 0 0 0", "1500 0 0 0 0"))
+    assert said(looks_of(rows, idle)) == set(), "a CPU with time left is no fault"
+    assert said(looks_of(rows)) == set()
+
+
+def test_several_queues_at_one_cpu() -> None:
+    def rows(first: int, last: int) -> str:
+        return INPUT.format(first, 7, "eth0-TxRx-0") + INPUT.format(first, 9, "eth0-TxRx-1").replace(" 25:", " 26:").replace(
+            "\n", "\n"
+        )
+
+    case = looks_of(interrupts(rows(1000, 0), rows(51_000, 0)))
+    finding = says(case, "interrupts-on-one-cpu", "2 queues of eth0", "20,000 a second", "CPU 0")
+    assert finding.remedies[0].command == "echo 1 > /proc/irq/26/smp_affinity_list"
+    assert said(looks_of(interrupts(rows(1000, 0), rows(1900, 0)))) == set(), "360 a second are no load"
+    spread = rows(1000, 0) + rows(51_000, 0)
+    both = INPUT.format(51_000, 7, "eth0-TxRx-0") + INPUT.format(1000, 50_009, "eth0-TxRx-1").replace(" 25:", " 26:")
+    assert spread
+    assert said(looks_of(interrupts(rows(1000, 0), both))) == set()
+    kept = case_of(HEAD + rows(9_000_000, 0), "BOOT_IMAGE=/vmlinuz isolcpus=1 quiet")
+    assert says(kept, "interrupts-on-one-cpu", "isolcpus=1 asks for that").severity is Severity.NOTE
+
+
+def test_disks_and_vsock_are_no_receive_queues() -> None:
+    for name in ("nvme0q1", "virtio3-rx", "virtio7-req.0", "megasas-msix0", "ahci[0000:00:1f.2]", "virtio0-output.0"):
+        rows = INPUT.format(9_000_000, 0, name) + INPUT.format(9_000_000, 0, name.replace("0", "1")).replace(" 25:", " 26:")
+        assert said(case_of(HEAD + rows)) == set(), name
+
+
+def test_interrupts_of_a_remote_node() -> None:
+    rows = interrupts(INPUT.format(1000, 5, "eth0-TxRx-0"), INPUT.format(51_000, 5, "eth0-TxRx-0"))
+    nodes = "$ numactl -H\nnode 0 cpus: 0\nnode 1 cpus: 1\n"
+    home = "$ cat /sys/class/net/eth0/device/numa_node\n{}\n"
+    from pktpath.doctor.case import Case
+
+    def case(node: int):
+        looks, rest = looks_of(rows), case_of(nodes, home.format(node))
+        return Case([fact for one in (looks, rest) for kind in one._facts.values() for fact in kind])
+
+    says(case(1), "interrupt-on-a-remote-node", "NUMA node 1", "100 %", "10,000")
+    assert said(case(0)) == set()
+    assert said(case(-1)) == set()
+
+
+def test_softirqs_on_one_cpu() -> None:
+    softirqs = (HEAD + "  NET_RX:   1000   1000\n", HEAD + "  NET_RX:   101000   1100\n")
+    case = looks_of(("proc/softirqs", *softirqs), ("proc/stat", *BUSY))
+    says(case, "softirq-on-one-cpu", "CPU 0 serves 100 %", "20,000 NET_RX", "92 % busy", "CPU 1 idles")
+    assert said(looks_of(("proc/softirqs", *softirqs))) == set(), "it may be the CPU of the only program that talks"
+
+
+# thresholds
+
+
+def test_few_or_old_events_are_nothing() -> None:
+    assert said(case_of(nstat(TcpRetransSegs=(0, 60), TcpOutSegs=(0, 50_000)))) == set()
+    assert said(case_of(nstat(TcpRetransSegs=(0, 40), TcpOutSegs=(0, 1_000)))) == set()
+    assert said(case_of(nstat(UdpRcvbufErrors=(5, 9), UdpInDatagrams=(0, 9)))) == set()
+    assert said(case_of(nstat(IpReasmFails=(900, 905), IpReasmReqds=(0, 9)))) == set()
+    assert said(case_of(nstat(TcpExtPruneCalled=(0, 5000), TcpInSegs=(0, 9)))) == set(), "that only packs closer"
+    for old in ("TcpExtListenOverflows  9 0.0\nTcpPassiveOpens 100000 0.0", "UdpRcvbufErrors 99 0.0\nUdpInDatagrams 999999 0.0",
+                "TcpInCsumErrors 4 0.0\nTcpInSegs 999999 0.0",
+                "TcpExtTCPMemoryPressures 4 0.0", "IpReasmFails 4000 0.0"):  # fmt: skip
+        assert said(case_of(f"$ nstat -zas\n{old}\n")) == set(), old
+
+
+def test_old_totals_are_notes_where_they_are_many() -> None:
+    case = case_of(
+        "$ nstat -zas\nTcpRetransSegs 9000 0.0\nTcpOutSegs 200000 0.0\nUdpRcvbufErrors 500 0.0\nUdpInDatagrams 900 0.0\n"
+    )
+    found = [finding for finding in diagnose(case).findings if finding.rule in MINE]
+    assert {finding.rule for finding in found} == {"tcp-retransmissions-high", "udp-receive-buffer-full"}
+    assert {(finding.severity, finding.confidence) for finding in found} == {(Severity.NOTE, Confidence.POSSIBLE)}
+    assert all("since it began to count" in finding.summary for finding in found)
+
+
+def test_looks_of_two_hosts_are_not_compared() -> None:
+    case = case_of(nstat(TcpOutSegs=(900_000, 1000), TcpRetransSegs=(0, 700), TcpInCsumErrors=(0, 9)))
+    assert said(case) == set()
+
+
+def test_tcp_drops_for_want_of_room() -> None:
+    case = case_of(nstat(TcpExtTCPBacklogDrop=(3, 60), TcpExtTCPRcvQDrop=(0, 9), TcpInSegs=(0, 90_000)))
+    says(case, "tcp-prunes-or-backlog-drops", "TcpExtTCPBacklogDrop rose by 57", "TcpExtTCPRcvQDrop rose by 9")
+
+
+def test_memory_pressure() -> None:
+    says(case_of(nstat(TcpExtTCPMemoryPressures=(3, 4))), "network-memory-pressure", "TcpExtTCPMemoryPressures rose by 1")
+    log = "$ nstat -zas\nTcpInSegs 1 0.0\n\n$ dmesg\n[1.000000] TCP: out of memory -- consider tuning tcp_mem\n"
+    assert says(case_of(log), "network-memory-pressure", "out of memory").severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "severity"),
+    [(65_536, 65_536, Severity.PROBLEM), (60_000, 65_536, Severity.WARNING), (40_000, 65_536, None), (5, 0, None)],
+)
+def test_conntrack_table(count: int, most: int, severity: Severity | None) -> None:
+    case = case_of(f"$ sysctl -a\nnet.netfilter.nf_conntrack_count = {count}\nnet.netfilter.nf_conntrack_max = {most}\n")
+    found = findings(case, "conntrack-table-full")
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    if found:
+        assert found[0].remedies[0].command == "sysctl -w net.netfilter.nf_conntrack_max=131072"
+
+
+def test_dropping_connections_now_is_a_problem() -> None:
+    log = (EVIDENCE / "cases/conntrack_drops_packets/starphleet-352.txt").read_text()
+    counts = two_looks("conntrack -S", "cpu=0 found=1 drop=5 early_drop=0", "cpu=0 found=1 drop=25 early_drop=0")
+    assert says(case_of(log, counts), "conntrack-drops-packets", "drop of cpu0 rose by 20").severity is Severity.PROBLEM
+
+
+@pytest.mark.parametrize(
+    ("times", "speaks"),
+    [
+        ((63.05, 31.1), True),
+        ((1.02, 3.01), True),
+        ((67.1, 0.01), False),
+        ((1.1, 1.2, 2.1), False),
+        ((8.9, 22.0), False),
+        ((3.9, 6.1), False),
+    ],
+)
+def test_only_the_times_of_lost_syns_count(times: tuple[float, ...], speaks: bool) -> None:
+    text = "$ curl -w ... http://h/\n" + "".join(f"time_connect: {time}\n" for time in times)
+    assert bool(findings(case_of(text), "syn-retransmit-pattern")) is speaks
+
+
+def test_a_single_late_connection_with_syns_sent_again() -> None:
+    case = case_of("$ curl http://h/\ntime_connect: 63.1\n", nstat(TcpExtTCPSynRetrans=(4, 10)))
+    says(case, "syn-retransmit-pattern", "63.1 s", "TcpExtTCPSynRetrans rose by 6")
+
+
+def test_a_path_that_tells_its_limit_is_a_note() -> None:
+    small = "$ ping -c 3 h\nPING h (10.0.0.1) 56(84) bytes of data.\n\n3 packets transmitted, 3 received, 0% packet loss\n"
+    large = (
+        "$ ping -M do -s 1472 h\nPING h (10.0.0.1) 1472(1500) bytes of data.\nping: local error: message too long, mtu=1450\n\n"
+    )
+    large += "3 packets transmitted, 0 received, 100% packet loss\n"
+    assert says(case_of(small, large), "path-mtu-trouble", "mtu=1450").severity is Severity.NOTE
+    lossy = small.replace("3 received", "0 received")
+    assert said(case_of(lossy, large.replace("ping: local error: message too long, mtu=1450\n", ""))) == set(), (
+        "nothing gets through"
+    )
