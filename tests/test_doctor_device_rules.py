@@ -5,7 +5,7 @@ import pytest
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.device import Coalesce
-from pktpath.doctor.facts.host import Cores, Counter, CpuTime, Interrupt, Kernel, Setting
+from pktpath.doctor.facts.host import Cores, Counter, CpuTime, Interrupt, Kernel, LogMessage, Setting
 from pktpath.doctor.facts.ovs import DatapathPort, OvsInterface
 from pktpath.doctor.finding import Confidence, Severity
 from pktpath.doctor.rules import all_rules
