@@ -11,10 +11,14 @@ Speaks when TcpInCsumErrors rose, `tx-checksum-ip-generic` is on at a veth or ta
 without userspace-tso-enable moves the frames. Likely rather than certain where there was one look. Without such a datapath or
 sender, `tcp-checksum-errors` speaks.
 <<<<<<< HEAD
+<<<<<<< HEAD
 Silent otherwise, and where no sum was wrong.
 =======
 Silent when no receiver complains: partial checksums inside one kernel are right.
 >>>>>>> dhb
+=======
+Silent when no receiver complains: partial checksums inside one kernel are right.
+>>>>>>> main
 """
 
 from collections.abc import Iterator
