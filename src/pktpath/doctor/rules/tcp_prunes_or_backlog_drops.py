@@ -23,7 +23,7 @@ _NAME = "net.ipv4.tcp_rmem"
 @rule(Counter, ask="nstat -zas twice, under load", well="No TCP socket drops segments for want of room.", topic="tcp")
 def tcp_prunes_or_backlog_drops(case: Case) -> Iterator[Finding]:
     """One finding a namespace."""
-    before = next((one.value for one in case.latest(Setting) if one.name == _NAME), "")
+    before = {one.at.scope: one.value for one in case.latest(Setting) if one.where == "sysctl" and one.name == _NAME}
     for counters in protocols(case):
         lost = [change for change in counters.rose(*_NAMES) if change.twice]
         total = sum(change.rise for change in lost)
@@ -41,7 +41,8 @@ def tcp_prunes_or_backlog_drops(case: Case) -> Iterator[Finding]:
             about=counters.scope,
             remedies=(
                 sysctl(
-                    _NAME, "4096 131072 33554432", before, effect="Receive buffers may grow to 32 MiB.",
+                    _NAME, "4096 131072 33554432", before.get(counters.scope, ""), scope=counters.scope,
+                    effect="Receive buffers may grow to 32 MiB.",
                     cost="Memory for each connection; sockets whose program set SO_RCVBUF do not grow.",
                     verify=f"nstat -zas {lost[0].counter.name} no longer rises",
                 ),
