@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pktpath.batch import FRAMES
-from pktpath.switch.fields import FIELDS, KEY_WORDS, SHORT_WORDS, from_words, key_of
+from pktpath.switch.fields import FIELDS, KEY_WORDS, SHORT_WORDS, key_of
 from pktpath.switch.flow_key import extract_keys
 from support import ovs_flow
 from support.flow_frames import flow_frame, mutated
@@ -35,7 +35,7 @@ def keys_of(frames):
         if words[row] == SHORT_WORDS:
             assert (key[SHORT_WORDS:] == JUNK).all()
             key[SHORT_WORDS:] = 0
-        found.append(from_words(key.tobytes()))
+        found.append(int.from_bytes(key.astype(">u8").tobytes()))
     assert (keys[len(frames) :] == JUNK).all()
     assert ROOM.used[FRAMES] == len(frames)
     return found
