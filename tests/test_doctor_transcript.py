@@ -20,7 +20,7 @@ from pktpath.doctor.parse.file_name import command_in
 from pktpath.doctor.parse.prompt import command_of, plain
 from pktpath.doctor.parse.source import MAX_FACTS, read
 from pktpath.doctor.parse.transcript import MAX_LINE, Transcript
-from pktpath.errors import BadInput, Refused
+from pktpath.errors import BadInput
 from support.doctor import EVIDENCE, facts_of
 
 TABLE = "Features for eth0:\nrx-checksumming: on\ntx-checksumming: off\n\ttx-checksum-ipv4: off [fixed]\n"
@@ -183,12 +183,18 @@ def test_a_document_of_another_system(tmp_path):
 )  # fmt: skip
 def test_what_holds_nothing_is_said(tmp_path, data, why):
     (tmp_path / "odd").write_bytes(data)
-    with pytest.raises(Refused, match=why):
-        read([tmp_path / "odd"])
+    alone = read([tmp_path / "odd"])
+    assert not list(alone)
+    assert why in alone.missing[0].why
     (tmp_path / "good").write_text(TABLE)
     case = read([tmp_path / "odd", tmp_path / "good"])
     assert why in case.missing[0].why
     assert len(case.all(DeviceFeature)) == 3
+
+
+def test_prose_alone_leads_to_its_topics(tmp_path):
+    (tmp_path / "notes.md").write_text("NAPI 之后, GRO and TSO.\n" * 9)
+    assert "it speaks of GRO, NAPI, TSO: pktpath doctor explain GRO" in read([tmp_path / "notes.md"]).missing[0].why
 
 
 def test_a_path_that_is_not_there(tmp_path):

@@ -12,7 +12,7 @@ from pktpath.cli import verbatim
 from pktpath.cli.common import DONE, REFUSED, print_json, say
 from pktpath.cli.doctor_explain import explain
 from pktpath.cli.doctor_print import beside, in_colour, print_lines, progress
-from pktpath.errors import BadInput, Refused
+from pktpath.errors import BadInput
 
 if TYPE_CHECKING:
     from pktpath.doctor.case import Case
@@ -171,16 +171,10 @@ def _check(files: tuple[str, ...], page: str | None, wishes: dict[str, Any]) -> 
 
 
 def _read(paths: list[str]) -> "Case":
-    from pktpath.doctor.case import Case, Missing
     from pktpath.doctor.parse.source import read
 
     with progress() as tell:
-        try:
-            return read(paths, progress=tell)
-        except Refused as error:
-            # That there is nothing in them is told as a report, too.
-            names = ", ".join(paths)
-            return Case([], [Missing(names, str(error).removeprefix(f"nothing to look at in {names}: "))])
+        return read(paths, progress=tell)
 
 
 def _look(wishes: dict[str, Any]) -> "Case":

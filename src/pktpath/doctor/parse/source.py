@@ -11,6 +11,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import sys
 import tarfile
 from collections import Counter
@@ -25,7 +26,7 @@ from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse.file_name import command_in
 from pktpath.doctor.parse.prompt import plain
 from pktpath.doctor.parse.transcript import MAX_LINE, Transcript
-from pktpath.errors import BadInput, Refused
+from pktpath.errors import BadInput
 
 MAX_FACTS = 200_000
 """Of one kind; what comes later is counted and said."""
@@ -34,6 +35,9 @@ MAX_BYTES = 8 << 30
 _OPEN: dict[str, Callable[[Any], Any]] = {"gzip": gzip.open, "xz": lzma.open, "bzip2": bz2.open}
 _MAGIC = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2"}
 _PEEK = 4096
+_BEGIN = 1 << 16
+_TOPICS = re.compile(r"\b(?:NAPI|TSO|GSO|USO|UFO|LRO|GRO|RSS|RPS|VXLAN|PMD|EMC|AF_XDP|EAGAIN|vhost-user|ethtool)\b", re.ASCII)
+"""Words of prose that `explain` has something about."""
 _ORDERS = 1_000_000
 """Sections that a document may have before its orders meet those of the next."""
 
@@ -46,17 +50,12 @@ def read(paths: Sequence[Path | str], *, progress: Callable[[str], None] = lambd
         progress: gets the name of each file before it is read, and how far it is in large ones.
 
     Raises:
-        BadInput: a path does not exist.
-        Refused: there is nothing in all of them that pktpath knows.
+        BadInput: a path does not exist. Whatever else is wrong with them is in the case: what is missing, and why.
 
     """
     reader = _Reader(progress)
     for path in paths:
         reader.read(path)
-    if not reader.facts:
-        reason = f": {reader.missing[0].what}: {reader.missing[0].why}" if reader.missing else ""
-        message = f"nothing to look at in {', '.join(map(str, paths))}{reason}"
-        raise Refused(message)
     return reader.case()
 
 
@@ -161,16 +160,16 @@ class _Reader:
         if lines.cut:
             self.missing.append(Missing(source, f"{lines.cut} lines longer than {MAX_LINE} characters were cut"))
         if not document.sections:
-            self._not_read(source, "no output of a command that pktpath knows", alone=alone)
+            self._not_read(source, "no output of a command that pktpath knows", alone=alone, begin="".join(lines.begin))
 
-    def _not_read(self, source: str, why: str, *, alone: bool) -> None:
+    def _not_read(self, source: str, why: str, *, alone: bool, begin: str = "") -> None:
         # In a folder many files are none of the doctor's business; one that was named is.
-        if alone:
-            self.missing.append(
-                Missing(source, why, "paste commands with what they print; doctor explain knows NAPI, GRO and all else")
-            )
-        else:
+        if not alone:
             self._unknown += 1
+            return
+        spoken = sorted(set(_TOPICS.findall(begin)))
+        topics = f"; it speaks of {', '.join(spoken)}: pktpath doctor explain {spoken[0]}" if spoken else ""
+        self.missing.append(Missing(source, f"{why}{topics}", "paste commands with what they print"))
 
 
 class _Lines:
@@ -179,11 +178,15 @@ class _Lines:
     def __init__(self, text: Any, progress: Callable[[int], None]) -> None:
         self._text, self._progress = text, progress
         self.cut = 0
+        self.begin: list[str] = []
+        """The first lines: what a document without any output is about."""
 
     def __iter__(self) -> Iterator[str]:
         read_line = self._text.readline
         size = told = 0
         while line := read_line(MAX_LINE):
+            if size < _BEGIN:
+                self.begin.append(line)
             size += len(line)
             if size - told > 16 << 20:
                 told = size
