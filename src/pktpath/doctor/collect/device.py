@@ -7,12 +7,17 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pktpath.doctor.collect.notebook import Notebook
 from pktpath.errors import BadInput, Refused
 
+if TYPE_CHECKING:
+    from pktpath.host.ethtool import HostDevice
+
 MOST = 128
 """Devices that are asked for their settings; the look stays below two seconds of CPU with them."""
+_NOT_SUPPORTED = "not supported by their drivers"
 _LOOPBACK = "lo"
 """It has features, and neither queues nor a driver."""
 
@@ -60,19 +65,27 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
 
 
 def device_settings(book: Notebook, devices: Sequence[str]) -> None:
-    """Take down `ethtool -k`, `-g`, `-l`, `-c`, `-x` and `-i` of each; refusals are put together."""
+    """Take down `ethtool -k`, `-i`, `-l`, `-g`, `-c` and `-x` of each; refusals are put together."""
     from pktpath.control import ethtool_text as text
     from pktpath.control.features_text import features_text
     from pktpath.host.ethtool import HostDevice
     from pktpath.host.features import read_by_ioctl
 
     refused: dict[tuple[str, str], list[str]] = defaultdict(list)
+    never: set[tuple[str, str]] = set()
+    """Drivers of virtual devices, and what they do not support at any of them."""
 
-    def ask(option: str, name: str, show: Callable[[], str]) -> None:
+    def ask(option: str, name: str, show: Callable[[], str], driver: str = "") -> None:
+        if (driver, option) in never:
+            refused[option, _NOT_SUPPORTED].append(name)
+            return
         try:
             book.keep(f"ethtool {option} {name}", show())
         except (Refused, BadInput) as error:
-            refused[option, _reason(name, str(error))].append(name)
+            reason = _reason(name, str(error))
+            refused[option, reason].append(name)
+            if driver and reason == _NOT_SUPPORTED:
+                never.add((driver, option))
 
     for name in devices:
         device = HostDevice(name)
@@ -80,17 +93,27 @@ def device_settings(book: Notebook, devices: Sequence[str]) -> None:
         if name == _LOOPBACK:
             continue
         ask("-i", name, lambda device=device: text.driver_text(device.driver()))  # type: ignore[misc]
-        ask("-l", name, lambda device=device: text.channels_text(device.name, device.channels()))  # type: ignore[misc]
-        ask("-g", name, lambda device=device: text.rings_text(device.name, device.rings()))  # type: ignore[misc]
-        ask("-c", name, lambda device=device: text.coalesce_text(device.name, device.coalesce()))  # type: ignore[misc]
-        ask("-x", name, lambda device=device: text.rxfh_text(device.name, device.rxfh()))  # type: ignore[misc]
+        kind = _virtual_driver(device)
+        ask("-l", name, lambda device=device: text.channels_text(device.name, device.channels()), kind)  # type: ignore[misc]
+        ask("-g", name, lambda device=device: text.rings_text(device.name, device.rings()), kind)  # type: ignore[misc]
+        ask("-c", name, lambda device=device: text.coalesce_text(device.name, device.coalesce()), kind)  # type: ignore[misc]
+        ask("-x", name, lambda device=device: text.rxfh_text(device.name, device.rxfh()), kind)  # type: ignore[misc]
     for (option, why), names in refused.items():
         book.lacks(f"ethtool {option} of {_some(names)}", why)
 
 
+def _virtual_driver(device: "HostDevice") -> str:
+    """Return the driver of a device that is on no bus: all that it drives are alike; nothing for a card."""
+    try:
+        info = device.driver()
+    except (Refused, BadInput):
+        return ""
+    return "" if info.bus_info not in ("", "N/A", "tap", "tun") else info.driver
+
+
 def _reason(name: str, message: str) -> str:
     reason = message.removeprefix(f"{name}: ")
-    return "not supported by their drivers" if "not supported" in reason else reason
+    return _NOT_SUPPORTED if "not supported" in reason else reason
 
 
 def _some(names: Sequence[str]) -> str:

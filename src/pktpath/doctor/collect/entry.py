@@ -8,6 +8,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.collect.host import HostLook
 from pktpath.doctor.collect.movers import Mover, find_packet_movers, process_named
 from pktpath.doctor.collect.notebook import Notebook
+from pktpath.doctor.collect.proc import alive
 from pktpath.doctor.collect.process import ProcessLook, plan_for
 from pktpath.errors import BadInput, Refused
 
@@ -89,7 +90,8 @@ def _widely(book: Notebook, host: HostLook, seconds: float) -> None:
     host.last()
     for one in looks:
         one.light()
-        book.lacks(f"system calls, call stacks and hot symbols of {one.name}", "only looked for closely", _closer(one.pid))
+        if alive(one.pid):
+            book.lacks(f"system calls, call stacks and hot symbols of {one.name}", "only looked for closely", _closer(one.pid))
 
 
 def _begin(book: Notebook, mover: Mover) -> ProcessLook | None:

@@ -56,7 +56,7 @@ class Notebook:
 
     def now(self) -> float:
         """Return the seconds since the first look."""
-        return time.monotonic() - self._began
+        return round(time.monotonic() - self._began, 2)
 
     def keep(self, command: str, text: str, *, changing: bool = False, when: float | None = None) -> None:
         """Take down what a command or file says; `changing` says that it was read now and will say something else later."""

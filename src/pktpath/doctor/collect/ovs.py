@@ -4,10 +4,11 @@ Only commands that show something are given. Sources: ovs-vswitchd(8), ovs-appct
 """
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pktpath.doctor.collect.notebook import Notebook
+from pktpath.doctor.collect.notebook import Notebook, refusal
 from pktpath.doctor.collect.proc import apart, command_line, descriptors, link
 from pktpath.doctor.collect.tool import find
 from pktpath.errors import BadInput, Refused
@@ -19,6 +20,10 @@ _ONCE = ("dpif-netdev/pmd-rxq-show",)
 _ANSWER = 3.0
 """Seconds; the daemon's main thread answers, between its other work."""
 _DATABASE = 2.0
+"""Seconds."""
+_LOG = 256 << 10
+"""Bytes."""
+_RECENT = 24 * 3600
 """Seconds."""
 MOST_FLOWS = 50_000
 """Of a dump: it keeps the daemon's main thread for about a second then."""
@@ -65,6 +70,7 @@ class Switch:
             self._ask(book, command)
         self._flows(book)
         self._database(book)
+        self._log(book)
 
     def _ask(self, book: Notebook, command: str, *, changing: bool = False) -> str:
         from pktpath.control.unixctl_client import call
@@ -107,8 +113,27 @@ class Switch:
         if remote.startswith("unix:"):
             remote = f"unix:{_inside(self.pid, remote.removeprefix('unix:'))}"
         first = ["ovs-vsctl", "--timeout=2", f"--db={remote}"]
-        if not book.tool([*first, "show"], what, limit=_DATABASE + 0.5).why:
-            book.tool([*first, "get", "Open_vSwitch", ".", "other_config"], what, limit=_DATABASE + 0.5)
+        for words in (["show"], ["get", "Open_vSwitch", ".", "other_config"], ["list", "interface"]):
+            if book.tool([*first, *words], what, limit=_DATABASE + 0.5).why:
+                break
+
+    def _log(self, book: Notebook) -> None:
+        """Take down the last day of its log, as far as that stands at the end."""
+        name = next((target for _, target in descriptors(self.pid) if re.search(r"/ovs-vswitchd[^/]*\.log$", target)), "")
+        if not name:
+            return
+        try:
+            with Path(_inside(self.pid, name)).open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - _LOG))
+                lines = file.read(_LOG).decode(errors="replace").splitlines()
+        except OSError as error:
+            book.lacks(name, refusal(error), "run as root")
+            return
+        # Its lines begin with the time, in UTC, in the form that sorts.
+        since = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - _RECENT))
+        recent = [line for line in lines if line >= since]
+        book.keep(f"tail -n {len(recent)} {name}", "\n".join(recent) + "\n")
 
 
 def _sockets(pid: int) -> list[str]:

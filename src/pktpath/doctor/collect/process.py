@@ -54,7 +54,7 @@ class ProcessLook:
             before = sample(pid)
         except OSError:
             before = {}
-        if not before:
+        if not before or not alive(pid):
             message = f"{pid}: no process has this number"
             raise BadInput(message)
         one = cls(book, pid, command=command_line(pid))
@@ -90,6 +90,9 @@ class ProcessLook:
 
     def light(self) -> None:
         """Take down what costs little: descriptors and what the switch says."""
+        if not alive(self.pid):
+            self.book.lacks(self.name, "it ended during the look")
+            return
         files.descriptors(self.book, self.pid)
         if self.switch is not None:
             self.switch.settings(self.book)

@@ -5,12 +5,13 @@ Source: proc_pid_stat(5), proc_pid_status(5).
 
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pktpath.doctor.collect.proc import numbers
+from pktpath.doctor.collect.proc import field, numbers
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _POLICIES = {0: "TS", 1: "FF", 2: "RR", 3: "B", 5: "IDL", 6: "DLN", 7: "EXT"}
@@ -136,5 +137,7 @@ def table(pid: int, command: str, before: Mapping[int, Sample], after: Mapping[i
 
 
 def stopped(pid: int) -> list[int]:
-    """Return the threads that are stopped, by a signal or by a tracer."""
-    return [tid for tid, now in sample(pid).items() if now.state in "Tt"]
+    """Return the threads that are stopped, by a signal or by a tracer, or will be by a signal that they have not seen yet."""
+    pending = int(field(pid, "ShdPnd") or "0", 16) >> (signal.SIGSTOP - 1) & 1
+    # Asked first: what takes the signal in between is stopped then.
+    return [tid for tid, now in sample(pid).items() if now.state in "Tt" or (pending and tid == pid)]

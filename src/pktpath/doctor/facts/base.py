@@ -1,7 +1,7 @@
 """A fact, and the place that says so."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,10 @@ class Fact:
 
     at: Place
 
+    identity: ClassVar[tuple[str, ...]] = ()
+    """The fields that say what it is about; the others say what was seen of it."""
+
     @property
     def key(self) -> tuple[Any, ...]:
-        """What it is about, without what was seen of it; the same for two looks at one thing."""
-        return ()
+        """What it is about: the same for two looks at one thing."""
+        return tuple(getattr(self, name) for name in self.identity)

@@ -9,6 +9,7 @@ from pktpath.doctor.facts.base import Fact
 class DeviceFeature(Fact):
     """A line of `ethtool -k`."""
 
+    identity = ("dev", "name")
     dev: str
     name: str
     """As printed: a kernel name (`tx-tcp-segmentation`) or one of ethtool's groups (`tcp-segmentation-offload`)."""
@@ -20,16 +21,12 @@ class DeviceFeature(Fact):
     group: str = ""
     """The line above that it is indented under."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which feature of which device it is."""
-        return self.dev, self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureChange(Fact):
     """A line under `Actual changes:` of `ethtool -K`."""
 
+    identity = ("dev", "name", "command")
     dev: str
     name: str
     active: bool
@@ -38,78 +35,58 @@ class FeatureChange(Fact):
     command: str
     """What was typed, such as `ethtool -K e1 tx off`."""
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Return which change it is."""
-        return self.dev, self.name, self.command
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ring(Fact):
-    """A ring of `ethtool -g`; None where the driver says n/a."""
+class _Limit(Fact):
+    """How many there are and could be; None where the driver says n/a."""
 
+    identity = ("dev", "which")
     dev: str
     which: str
-    """`rx`, `rx-mini`, `rx-jumbo`, `tx`."""
+    """`rx`, `tx`; of rings `rx-mini` and `rx-jumbo` too, of channels `other` and `combined`."""
     maximum: int | None
     current: int | None
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which ring it is."""
-        return self.dev, self.which
+
+class Ring(_Limit):
+    """Descriptors of a ring of `ethtool -g`."""
+
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channels(Fact):
-    """A kind of queues of `ethtool -l`; None where the driver says n/a."""
+class Channels(_Limit):
+    """Queues of a kind of `ethtool -l`."""
 
-    dev: str
-    which: str
-    """`rx`, `tx`, `other`, `combined`."""
-    maximum: int | None
-    current: int | None
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which kind of queue it is."""
-        return self.dev, self.which
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coalesce(Fact):
     """A value of `ethtool -c`, as printed: `rx-usecs` `3`, `adaptive-rx` `on`, `n/a`."""
 
+    identity = ("dev", "name")
     dev: str
     name: str
     value: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which value it is."""
-        return self.dev, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Fact):
     """A line of `ethtool -a`: flow control of the link."""
 
+    identity = ("dev", "which")
     dev: str
     which: str
     """`autonegotiate`, `rx` (it waits when told to), `tx` (it tells the other end to wait)."""
     state: str
     """`on`, `off`, `n/a`."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which line it is."""
-        return self.dev, self.which
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indirection(Fact):
     """The indirection table of `ethtool -x`."""
 
+    identity = ("dev",)
     dev: str
     rings: int
     """Receive queues that the device has."""
@@ -118,32 +95,24 @@ class Indirection(Fact):
     function: str = ""
     """The hash that is on: `toeplitz`."""
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return the device."""
-        return (self.dev,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver(Fact):
     """`ethtool -i`."""
 
+    identity = ("dev",)
     dev: str
     driver: str
     version: str = ""
     firmware: str = ""
     bus: str = ""
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return the device."""
-        return (self.dev,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link(Fact):
     """A device of `ip -d link`; its counters are `Counter`s of the group `link`."""
 
+    identity = ("dev",)
     dev: str
     index: int
     flags: frozenset[str]
@@ -161,16 +130,12 @@ class Link(Fact):
     words: dict[str, str] = field(default_factory=dict, hash=False)
     """The other details: `id`, `dstport`, `udpcsum`, `gso_max_size`, `numrxqueues`, `address`; flags have an empty value."""
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return the device."""
-        return (self.dev,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qdisc(Fact):
     """A queueing discipline of `tc -s qdisc`; its counters are `Counter`s of the group `qdisc` whose owner is `owner`."""
 
+    identity = ("owner",)
     dev: str
     kind: str
     handle: str
@@ -182,8 +147,3 @@ class Qdisc(Fact):
     def owner(self) -> str:
         """Return what its counters belong to."""
         return f"{self.dev} {self.kind} {self.handle} {self.parent}".rstrip()
-
-    @property
-    def key(self) -> tuple[str]:
-        """Return which one it is."""
-        return (self.owner,)

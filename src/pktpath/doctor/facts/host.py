@@ -9,6 +9,7 @@ from pktpath.doctor.facts.base import Fact
 class Counter(Fact):
     """A number that only rises, until what it counts is made anew."""
 
+    identity = ("group", "owner", "name")
     group: str
     """Who counts: `softnet`, `nstat`, `link`, `nic` (ethtool -S), `qdisc`, `dpport`, `softirq`,
     `conntrack`, `memory` (ovs, not rising)."""
@@ -18,16 +19,12 @@ class Counter(Fact):
     """As the tool names it; protocol counters as nstat does (`TcpInCsumErrors`), links as rtnl (`rx_dropped`)."""
     value: int
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Return who counts what for whom."""
-        return self.group, self.owner, self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupt(Fact):
     """A line of /proc/interrupts."""
 
+    identity = ("irq", "label")
     irq: str
     label: str
     """Device and queue, such as `eth0-TxRx-3`; empty where the table says nothing."""
@@ -37,16 +34,12 @@ class Interrupt(Fact):
     cpus: tuple[int, ...]
     """The CPU of each count: those that are on line."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which interrupt it is."""
-        return self.irq, self.label
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuTime(Fact):
     """What a CPU did, in seconds (/proc/stat) or per cent (top, mpstat)."""
 
+    identity = ("cpu", "per_cent")
     cpu: str
     """`0`, `1`; empty for all together."""
     per_cent: bool
@@ -59,38 +52,25 @@ class CpuTime(Fact):
     softirq: float = 0.0
     steal: float = 0.0
 
-    @property
-    def key(self) -> tuple[str, bool]:
-        """Return which CPU it is."""
-        return self.cpu, self.per_cent
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting(Fact):
     """A switch with a name: `net.core.netdev_budget`, `pmd-cpu-mask`, `eth0/queues/rx-0/rps_cpus`."""
 
+    identity = ("where", "name")
     where: str
     """`sysctl`, `sysfs`, `other_config`, `irq` (smp_affinity_list), `cmdline`."""
     name: str
     value: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which switch it is."""
-        return self.where, self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cores(Fact):
     """CPUs of a NUMA node."""
 
+    identity = ("node",)
     node: int
     cpus: tuple[int, ...]
-
-    @property
-    def key(self) -> tuple[int]:
-        """Return which node it is."""
-        return (self.node,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

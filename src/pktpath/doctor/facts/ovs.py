@@ -9,6 +9,7 @@ from pktpath.doctor.facts.base import Fact, Place
 class Datapath(Fact):
     """A datapath of `dpctl/show`."""
 
+    identity = ("name",)
     name: str
     """`system@ovs-system`, `netdev@ovs-netdev`."""
     hit: int
@@ -29,16 +30,12 @@ class Datapath(Fact):
         """Whether ovs-vswitchd itself moves the packets."""
         return self.name.startswith("netdev@")
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return which datapath it is."""
-        return (self.name,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatapathPort(Fact):
     """A port of `dpctl/show`; its counters (-s) are `Counter`s of the group `dpport`, owner `datapath port`; `?` has none."""
 
+    identity = ("datapath", "number")
     datapath: str
     number: int
     name: str
@@ -47,16 +44,12 @@ class DatapathPort(Fact):
     options: str = ""
     """The rest of the brackets: `configured_rx_queues=1, …`, `packet_type=ptap`."""
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Return which port it is."""
-        return self.datapath, self.number
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Megaflow(Fact):
     """A flow of `dpctl/dump-flows`. Of very long dumps only the first thousands and those with most packets are kept."""
 
+    identity = ("match",)
     match: str
     actions: str
     packets: int
@@ -67,11 +60,6 @@ class Megaflow(Fact):
     """`yes`, `partial`, empty where not said."""
     dp: str = ""
     """`ovs`, `tc`, `dpdk`."""
-
-    @property
-    def key(self) -> tuple[str]:
-        """Return which flow it is."""
-        return (self.match,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +107,7 @@ class PmdThread(Fact):
 class Rxq(Fact):
     """A queue of `pmd-rxq-show`."""
 
+    identity = ("port", "queue")
     numa: int
     core: int
     isolated: bool
@@ -128,46 +117,34 @@ class Rxq(Fact):
     usage: float | None
     """Per cent of the thread; None for NOT AVAIL."""
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Return which queue it is."""
-        return self.port, self.queue
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PmdOverhead(Fact):
     """The line `overhead:` of a thread in `pmd-rxq-show`."""
 
+    identity = ("core",)
     numa: int
     core: int
     usage: float | None
-
-    @property
-    def key(self) -> tuple[int]:
-        """Return which thread it is."""
-        return (self.core,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageEvent(Fact):
     """A line of `coverage/show`: mean rates a second over three spans."""
 
+    identity = ("name",)
     name: str
     five_seconds: float
     minute: float
     hour: float
     total: int
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return which event it is."""
-        return (self.name,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcalls(Fact):
     """A datapath of `upcall/show`."""
 
+    identity = ("datapath",)
     datapath: str
     current: int
     average: int
@@ -179,30 +156,22 @@ class Upcalls(Fact):
     places: dict[str, Place] = field(default_factory=dict, hash=False, compare=False, repr=False)
     """Where it says so: `flows` (also `at`), `dump duration`, `offloaded flows`."""
 
-    @property
-    def key(self) -> tuple[str]:
-        """Return which datapath it is."""
-        return (self.datapath,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsBridge(Fact):
     """A bridge of `ovs-vsctl show`."""
 
+    identity = ("name",)
     name: str
     datapath_type: str = ""
     """`netdev`, `system`, empty for the default (system)."""
-
-    @property
-    def key(self) -> tuple[str]:
-        """Return which bridge it is."""
-        return (self.name,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OvsInterface(Fact):
     """An interface of `ovs-vsctl show` or `list interface`."""
 
+    identity = ("name",)
     bridge: str
     """Empty where the text does not say."""
     name: str
@@ -211,8 +180,3 @@ class OvsInterface(Fact):
     options: dict[str, str] = field(default_factory=dict, hash=False)
     status: dict[str, str] = field(default_factory=dict, hash=False)
     error: str = ""
-
-    @property
-    def key(self) -> tuple[str]:
-        """Return which interface it is."""
-        return (self.name,)

@@ -9,6 +9,7 @@ from pktpath.doctor.facts.base import Fact
 class PerfCount(Fact):
     """An event of `perf stat`."""
 
+    identity = ("target", "event")
     target: str
     """`process id '2291'`, `thread id '25650'`, `system wide`."""
     event: str
@@ -22,16 +23,12 @@ class PerfCount(Fact):
     elapsed: float | None = None
     """Seconds that perf stat counted."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return which count of whom it is."""
-        return self.target, self.event
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotSymbol(Fact):
     """A line of `perf report` or `perf top`."""
 
+    identity = ("command", "object", "symbol", "profile")
     percent: float
     command: str
     """The thread's name; empty where the table has none."""
@@ -42,11 +39,6 @@ class HotSymbol(Fact):
     kernel: bool
     profile: int = 0
     """Which profile it belongs to: a document may hold several, and each has a number of its own."""
-
-    @property
-    def key(self) -> tuple[str, str, str, int]:
-        """Return which symbol it is."""
-        return self.command, self.object, self.symbol, self.profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +64,10 @@ class HotInstruction(Fact):
 class SampledStack(Fact):
     """Equal stacks of `perf script`, folded."""
 
+    identity = ("command", "tid", "frames")
     command: str
     tid: int
     """0 where threads were put together."""
     frames: tuple[str, ...]
     """Outermost function first, as flame graphs are drawn."""
     samples: int
-
-    @property
-    def key(self) -> tuple[str, int, tuple[str, ...]]:
-        """Return which stack of whom it is."""
-        return self.command, self.tid, self.frames

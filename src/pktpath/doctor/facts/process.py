@@ -9,22 +9,19 @@ from pktpath.doctor.facts.base import Fact
 class Process(Fact):
     """A process, of which the other facts tell."""
 
+    identity = ("pid",)
     pid: int
     name: str
     """What runs: `ovs-vswitchd`."""
     command: str = ""
     """With its arguments."""
 
-    @property
-    def key(self) -> tuple[int]:
-        """Return the process."""
-        return (self.pid,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread(Fact):
     """A thread of `ps -L` or `top -H`."""
 
+    identity = ("tid",)
     pid: int
     """0 where the table does not say (top -H shows the thread's number only)."""
     tid: int
@@ -45,16 +42,12 @@ class Thread(Fact):
     delayed: float | None = None
     """Per cent of the interval that it was ready to run and another thread had the CPU (schedstat)."""
 
-    @property
-    def key(self) -> tuple[int]:
-        """Return the thread."""
-        return (self.tid,)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapping(Fact):
     """A line of `pmap -x`: a range of the address space. Sizes in KiB."""
 
+    identity = ("pid", "address")
     pid: int
     address: int
     size: int
@@ -65,16 +58,12 @@ class Mapping(Fact):
     name: str
     """File, `[ anon ]`, `[ stack ]`; with ` (deleted)` where it says so."""
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """Return which range it is."""
-        return self.pid, self.address
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenFile(Fact):
     """A line of `lsof`."""
 
+    identity = ("pid", "fd", "name")
     pid: int
     fd: str
     """`15u`, `mem`, `txt`, `DEL`, `cwd`."""
@@ -83,16 +72,12 @@ class OpenFile(Fact):
     name: str
     """`/dev/net/tun`, `[eventpoll]`, `ROUTE`, a path."""
 
-    @property
-    def key(self) -> tuple[int, str, str]:
-        """Return which file it is."""
-        return self.pid, self.fd, self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace(Fact):
     """A run of strace: whom it watched."""
 
+    identity = ("pid", "summary")
     pid: int
     threads: int
     """Threads that it attached to."""
@@ -105,16 +90,12 @@ class Trace(Fact):
     calls: int = 0
     """System calls seen in all."""
 
-    @property
-    def key(self) -> tuple[int, bool]:
-        """Return whom it watched."""
-        return self.pid, self.summary
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Syscall(Fact):
     """A system call of `strace -c`, or counted from the lines of strace."""
 
+    identity = ("pid", "tid", "name")
     pid: int
     """Process or thread that strace was told to watch; 0 where the table does not say."""
     tid: int
@@ -129,16 +110,12 @@ class Syscall(Fact):
     bytes: int | None = None
     """What calls that send or receive returned, together; None from -c and for others."""
 
-    @property
-    def key(self) -> tuple[int, int, str]:
-        """Return whose call it is."""
-        return self.pid, self.tid, self.name
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyDescriptor(Fact):
     """A descriptor that poll or epoll reported, in the lines of strace, and what the calls that followed got from it."""
 
+    identity = ("pid", "tid", "fd")
     pid: int
     tid: int
     fd: int
@@ -149,24 +126,15 @@ class ReadyDescriptor(Fact):
     empty: int
     """Times that such a call failed with EAGAIN although it was reported."""
 
-    @property
-    def key(self) -> tuple[int, int, int]:
-        """Return which descriptor it is."""
-        return self.pid, self.tid, self.fd
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack(Fact):
     """A call stack of pstack, gdb or eu-stack, innermost function first; `??` where symbols are missing."""
 
+    identity = ("tid",)
     pid: int
     tid: int
     name: str
     """The thread's name where the tool says it."""
     frames: tuple[str, ...]
     """Names of functions."""
-
-    @property
-    def key(self) -> tuple[int]:
-        """Return the thread."""
-        return (self.tid,)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.host import LogMessage, Setting
-from pktpath.doctor.facts.ovs import CoverageEvent
+from pktpath.doctor.facts.ovs import CoverageEvent, DatapathPort
+from pktpath.doctor.finding import Remedy
 
 
 def setting(case: Case, name: str) -> Setting | None:
@@ -19,6 +20,22 @@ def value_of(case: Case, name: str) -> str:
     """Return what a key of other_config is set to; empty where it is not."""
     found = setting(case, name)
     return found.value if found else ""
+
+
+def own_switch(case: Case) -> bool:
+    """Whether it is pktpath's own switch that prints these texts: its ports have kinds that Open vSwitch does not know."""
+    return any(port.kind in {"packet", "xdp", "pcap", "memory"} for port in case.latest(DatapathPort))
+
+
+def in_file(key: str, value: str, before: str, *, effect: str, cost: str, verify: str) -> Remedy:
+    """Return the remedy that pktpath's own switch has: a key of `[switch]` in its file."""
+    return Remedy(
+        command=f"pktpath switch stop  # then write {key} = {value} under [switch] of its file, and start it again",
+        effect=effect,
+        cost=f"{cost} Traffic stops while the switch starts again.",
+        undo=f"{key} = {before} in the file, and start it again",
+        verify=verify,
+    )
 
 
 def version(case: Case) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ Source: `__nf_conntrack_alloc`, net/netfilter/nf_conntrack_core.c; `net_ratelimi
 
 Speaks when the log says so: a warning, as such lines may be old; a problem when drop or early_drop of `conntrack -S` rose between
 two looks as well.
-Silent without such a line in the log.
+Silent when the log tells of no full table.
 """
 
 from collections.abc import Iterator

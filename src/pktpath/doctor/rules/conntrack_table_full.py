@@ -6,7 +6,7 @@ entries. When it is full and no entry can be given up early, packets that begin 
 
 Speaks when nf_conntrack_count has reached the maximum (a problem), or 90 % of it (a warning). What the kernel's log says of it is
 told by `conntrack-drops-packets`.
-Silent below that, and where the maximum is 0, which is no limit.
+Silent when either number is unknown, or the maximum is 0, which is no limit.
 """
 
 from collections.abc import Iterator

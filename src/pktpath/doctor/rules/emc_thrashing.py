@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.ovs import PmdThread
-from pktpath.doctor.finding import Confidence, Finding, Severity, rule
+from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import some, value_of
+from pktpath.doctor.rules._ovs import in_file, own_switch, some, value_of
 from pktpath.doctor.rules._pmd import pmds
 
 ENOUGH = 1_000_000
@@ -47,25 +47,37 @@ def emc_thrashing(case: Case) -> Iterator[Finding]:
             "entries push "
             "out those that would have hit.",
             about=work.name,
-            remedies=(
-                other_config(
-                    "emc-insert-inv-prob",
-                    "0",
-                    value_of(case, "emc-insert-inv-prob"),
-                    effect="Nothing enters the exact-match cache any more; packets go to the megaflows at once.",
-                    cost="Slower when few flows with many masks carry the traffic: compare `avg processing cycles per "
-                    "packet` before "
-                    "and after, under the same load.",
-                    verify="`emc hits` of pmd-stats-show stands still, and `avg processing cycles per packet` falls",
-                ),
-                other_config(
-                    "smc-enable",
-                    "true",
-                    value_of(case, "smc-enable"),
-                    effect="A cache of signatures with a million entries stands before the megaflows.",
-                    cost="4 MB of memory a thread, which compete for the processor's cache; no gain with few masks.",
-                    verify="`smc hits` of pmd-stats-show rises, and `avg processing cycles per packet` falls",
-                ),
-            ),
+            remedies=tuple(_remedies(case)),
             proof="ovs-appctl dpif-netdev/pmd-stats-clear, pmd-stats-show 10 s later, with the cache on and off",
         )
+
+
+def _remedies(case: Case) -> Iterator[Remedy]:
+    if own_switch(case):
+        yield in_file(
+            "emc",
+            "false",
+            "true",
+            effect="Frames go to the megaflows at once.",
+            cost="Slower when few flows with many masks carry the traffic.",
+            verify="`avg processing cycles per packet` of pmd-stats-show falls under the same load",
+        )
+        return
+    yield other_config(
+        "emc-insert-inv-prob",
+        "0",
+        value_of(case, "emc-insert-inv-prob"),
+        effect="Nothing enters the exact-match cache any more; packets go to the megaflows at once.",
+        cost="Slower when few flows with many masks carry the traffic: compare `avg processing cycles per packet` before "
+        "and after, "
+        "under the same load.",
+        verify="`emc hits` of pmd-stats-show stands still, and `avg processing cycles per packet` falls",
+    )
+    yield other_config(
+        "smc-enable",
+        "true",
+        value_of(case, "smc-enable"),
+        effect="A cache of signatures with a million entries stands before the megaflows.",
+        cost="4 MB of memory a thread, which compete for the processor's cache; no gain with few masks.",
+        verify="`smc hits` of pmd-stats-show rises, and `avg processing cycles per packet` falls",
+    )

@@ -15,7 +15,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.ovs import Upcalls
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import happening, logged, some, value_of
+from pktpath.doctor.rules._ovs import happening, logged, own_switch, some, value_of
 
 NEAR = 0.95
 FEW = 1000
@@ -53,7 +53,7 @@ def flow_limit_near(case: Case) -> Iterator[Finding]:
                 else "It is the limit that is configured."
             ),
             about=upcalls.datapath,
-            remedies=() if lowered else (_raise(most, configured),),
+            remedies=() if lowered or own_switch(case) else (_raise(most, configured),),
             proof=""
             if full or (hits and hits[0].now)
             else "ovs-appctl coverage/show again: upcall_flow_limit_hit in the last 5 s",

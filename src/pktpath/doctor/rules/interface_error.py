@@ -32,8 +32,9 @@ def interface_error(case: Case) -> Iterator[Finding]:
             gone.append(interface)
             continue
         about = [one for one in logged(case, interface.name) if "|ERR|" in one.message]
-        cause = f" The log says: {about[-1].message.rpartition('|')[2]}." if about else ""
-        pool = any("memory pool" in one.message for one in about)
+        pools = [one for one in about if "memory pool" in one.message]
+        pool = bool(pools)
+        cause = f" The log says: {(pools or about)[-1].message.rpartition('|')[2]}." if about else ""
         yield Finding(
             severity=Severity.PROBLEM,
             confidence=Confidence.CERTAIN,

@@ -8,6 +8,7 @@ kernel/softirq.c.
 Speaks when a ksoftirqd used half of a CPU or more in the interval that top or a live look watched; where the per cents are of the
 thread's whole life (ps, and the first table of top -b) half of that, with less confidence. Where /proc/softirqs was read twice
 and says that it is not NET_RX or NET_TX which rises, frames are not the cause, and the rule is silent.
+Silent when none was that busy.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ ListenOverflows and, with other reasons, ListenDrops; clients try again after 1,
 `tcp_conn_request`, net/ipv4; listen(2).
 
 Speaks when either rose between two looks. With one look it notes totals above 1 of 1,000 connections.
-Silent where neither rose, and about smaller totals.
+Silent without new ones.
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ are refused, packets to them are dropped, and the log says `neighbor table overf
 containers, which share one table, reach it. Source: `neigh_alloc`, net/core/neighbour.c; arp(7).
 
 Speaks when the kernel's log says so; log lines may be old, hence a warning.
-Silent without such a line, however many neighbours there are.
+Silent without such lines.
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ ovs-issues#273, mininet#653.
 Speaks when TcpInCsumErrors rose, `tx-checksum-ip-generic` is on at a veth or tap of another namespace, and a userspace datapath
 without userspace-tso-enable moves the frames. Likely rather than certain where there was one look. Without such a datapath or
 sender, `tcp-checksum-errors` speaks.
-Silent otherwise, and where no sum was wrong.
+Silent when no receiver complains: partial checksums inside one kernel are right.
 """
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ no IP, large packets vanish: connections come about, and hang with the first ful
 Speaks when pings of small packets to a host were answered and all of larger ones (that fit the device) were lost without an
 answer that says why. When the sender was told the limit (`message too long`, `Frag needed`), that is noted: path MTU discovery
 works. Silent otherwise.
+Silent when nothing gets through at all.
 """
 
 import re

@@ -15,7 +15,7 @@ from pktpath.doctor.facts.ovs import PmdThread
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import mask_of, setting, some, value_of, version
+from pktpath.doctor.rules._ovs import in_file, mask_of, own_switch, setting, some, value_of, version
 from pktpath.doctor.rules._pmd import Work, pmds
 
 IDLE = 1.0
@@ -67,6 +67,16 @@ def _cores(idle: list[Work]) -> str:
 
 
 def _remedies(case: Case, working: list[Work], idle: list[Work]) -> Iterator[Remedy]:
+    if own_switch(case):
+        yield in_file(
+            "sleep_max_us",
+            "100",
+            "0",
+            effect="A worker whose polls stay empty sleeps up to 100 µs between them, and its core goes idle.",
+            cost="The first frames after a pause wait up to 100 µs longer.",
+            verify="pktpath appctl dpif-netdev/pmd-perf-show counts `sleep iterations`, and top shows the thread below 100 %",
+        )
+        return
     told = version(case)
     # Before 3.1 there is neither the sleep nor the line that counts it.
     can_sleep = told >= (3, 1) if told else any("sleep iterations" in work.counts for work in working)

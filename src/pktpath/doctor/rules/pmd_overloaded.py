@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from pktpath.doctor.case import Case, Change
 from pktpath.doctor.facts.ovs import PmdThread, Rxq
-from pktpath.doctor.finding import Confidence, Finding, Severity, rule
+from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import cores_of, mask_of, some, value_of
+from pktpath.doctor.rules._ovs import cores_of, in_file, mask_of, own_switch, some, value_of
 from pktpath.doctor.rules._pmd import Work, pmds
 
 FULL = 95.0
@@ -46,21 +46,34 @@ def pmd_overloaded(case: Case) -> Iterator[Finding]:
             "and what "
             "finds it full is dropped.",
             about=work.name,
-            remedies=(
-                other_config(
-                    "pmd-cpu-mask",
-                    mask_of({*_mask(case), _free(case)}),
-                    value_of(case, "pmd-cpu-mask"),
-                    effect=f"Core {_free(case)} polls as well, and queues are shared among more threads; it must be a core "
-                    "of the "
-                    "node of the device that nothing else needs.",
-                    cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one "
-                    "thread: give its port more queues (options:n_rxq) first. A short gap while queues move.",
-                    verify="ovs-appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
-                ),
-            ),
+            remedies=(_more(case),),
             proof="" if work.twice or work.seconds else "ovs-appctl dpif-netdev/pmd-stats-clear, and pmd-stats-show 10 s later",
         )
+
+
+def _more(case: Case) -> Remedy:
+    cores = sorted({*_mask(case), _free(case)})
+    if own_switch(case):
+        return in_file(
+            "cores",
+            str(cores),
+            str(cores[:-1]),
+            effect=f"A worker on core {cores[-1]} takes part of the queues.",
+            cost=f"Core {cores[-1]} is at 100 % from now on while `schedule` is poll; a port with one queue stays on one worker.",
+            verify="pktpath appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
+        )
+    return other_config(
+        "pmd-cpu-mask",
+        mask_of(cores),
+        value_of(case, "pmd-cpu-mask"),
+        effect=f"Core {_free(case)} polls as well, and queues are shared among more threads; it must be a core of the node "
+        "of the "
+        "device that nothing else needs.",
+        cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one "
+        "thread: give its "
+        "port more queues (options:n_rxq) first. A short gap while queues move.",
+        verify="ovs-appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
+    )
 
 
 def _mask(case: Case) -> set[int]:

@@ -14,7 +14,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.ovs import PmdThread
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import some, value_of
+from pktpath.doctor.rules._ovs import own_switch, some, value_of
 from pktpath.doctor.rules._pmd import Work, pmds
 
 BUSY = 50.0
@@ -51,7 +51,9 @@ def _finding(case: Case, work: Work, what: str, line: str) -> Finding:
         "other side, "
         "too, then receives one packet at a time.",
         about=work.name,
-        remedies=(
+        remedies=()
+        if own_switch(case)
+        else (
             other_config(
                 "tx-flush-interval",
                 "50",

@@ -7,6 +7,7 @@ than it can serve, or no time to serve it. Source: `enqueue_to_backlog`, net/cor
 
 Speaks when the column rose between two looks. With one look it notes the total where it is more than 1 of 10,000 frames.
 Silent otherwise: old drops, of a start or a test, stay in the column until the next boot.
+Silent without new drops.
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ The work is done a moment later. Monitoring that raises an alarm at each of thes
 (netdata#984, #1076), and raising netdev_budget did not change what users saw.
 
 Speaks when the column rose by 10 a second or more between two looks while the same CPU dropped nothing and its ksoftirqd was
-not busy: a note. Silent below that, and for one look.
+not busy: a note. Silent for less, and for one look.
 """
 
 from collections.abc import Iterator

@@ -5,8 +5,8 @@ than their share, because the sender slows down: with 1 % lost at random and 10 
 segments gets about 14 Mbit/s (Mathis et al. 1997: 1.22 MSS / (RTT sqrt(p))).
 
 Speaks when, between two looks, TcpRetransSegs rose by 50 or more and by 1 % or more of TcpOutSegs (2 % and more are certain to be
-felt: then it is a problem). With one look it notes 2 % or more of at least 100,000 segments. Silent below: the
-public net does that.
+felt: then it is a problem). With one look it notes 2 % or more of at least 100,000 segments. Below, the public net does that.
+Silent when fewer segments were sent again: the public net does that.
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ arrives when it is full is dropped and counted in UdpRcvbufErrors. Source: `__ud
 
 Speaks when it rose by 10 or more between two looks, and by more than 1 of 1,000 datagrams. With one look it notes a total above
 1 of 100.
-Silent about fewer.
+Silent for fewer: a burst now and then is normal.
 """
 
 from collections.abc import Iterator
