@@ -6,7 +6,7 @@ import click
 
 from pktpath.cli.common import json_option, print_json, print_table, say, steps
 
-_BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files", "switch")
+_BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files", "doctor", "switch")
 _CASES = ("bulk", "wire", "small", "ping", "memory", "upcall")
 
 
@@ -31,6 +31,7 @@ def bench(which: str, *, quick: bool, markdown: str | None, seconds: float | Non
     rss       the Toeplitz hash beside rte_softrss_be and rte_thash_gfni
     receive   card, RSS, NAPI and GRO on one core, and with software checksums beside reading memory
     files     coalesce and segment of a 1 GB capture in memory, beside cp, editcap, tcprewrite, Scapy
+    doctor    how fast it reads 100 MB of transcripts, what a look costs, beside its limits
     switch    'switch run' between namespaces and in memory, beside Open vSwitch, OVS-DPDK,
               testpmd and the kernel's bridge; needs root
 

@@ -89,6 +89,7 @@ class Case:
         for fact in facts:
             self._facts[type(fact)].append(fact)
         self._latest: dict[type[Fact], list[Any]] = {}
+        self._pairs: dict[type[Fact], list[Any]] = {}
         self._changes: dict[str, list[Change]] | None = None
 
     def __contains__(self, kind: type[Fact] | UnionType) -> bool:
@@ -112,6 +113,11 @@ class Case:
 
     def pairs(self, kind: type[F]) -> list[Pair[F]]:
         """Return the first and the last look at each thing of a kind, in the order in which the things were seen first."""
+        if kind not in self._pairs:
+            self._pairs[kind] = self._paired(kind)
+        return self._pairs[kind]
+
+    def _paired(self, kind: type[F]) -> list[Pair[F]]:
         found: dict[Any, Pair[F]] = {}
         for fact in self.all(kind):
             name = (fact.at.scope, fact.key)

@@ -100,13 +100,16 @@ def channels(dev: str, which: str, count: int, before: int, *, effect: str, cost
     )  # fmt: skip
 
 
-def sysctl(name: str, value: str, before: str, *, effect: str, cost: str, verify: str) -> Remedy:
-    """Return the remedy `sysctl -w NAME=VALUE`; without a value before, the undo says to note it first."""
+def sysctl(name: str, value: str, before: str, *, effect: str, cost: str, verify: str, scope: str = "") -> Remedy:
+    """Return the remedy `sysctl -w NAME=VALUE`; without a value before, the undo says to note it first.
+
+    A scope is for those that each network namespace has of its own; nothing sets these for good but what makes the namespace.
+    """
+    back = shlex.quote(before) if before else f"OLD  # note `{inside(scope, f'sysctl {name}')}` before"
     return Remedy(
-        command=f"sysctl -w {name}={shlex.quote(value)}", effect=effect, cost=cost,
-        undo=f"sysctl -w {name}={shlex.quote(before)}" if before else f"sysctl -w {name}=OLD  # note `sysctl {name}` before",
-        verify=verify,
-        lasting=(
+        command=inside(scope, f"sysctl -w {name}={shlex.quote(value)}"), effect=effect, cost=cost,
+        undo=inside(scope, f"sysctl -w {name}={back}"), verify=verify,
+        lasting=() if scope else (
             ("sysctl.d", f"/etc/sysctl.d/90-pktpath.conf:\n{name} = {value}"),
             ("TuneD", f"[sysctl]\n{name}={value}"),
         ),

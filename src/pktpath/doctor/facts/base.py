@@ -1,11 +1,11 @@
 """A fact, and the place that says so."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """One line of evidence."""
 
     source: str
@@ -36,6 +36,11 @@ class Fact:
     """The fields that say what it is about; the others say what was seen of it."""
 
     @property
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> Any:
         """What it is about: the same for two looks at one thing."""
-        return tuple(getattr(self, name) for name in self.identity)
+        return ()
+
+    def __init_subclass__(cls) -> None:
+        """Make `key` of the fields of `identity`."""
+        if "identity" in vars(cls):
+            cls.key = property(attrgetter(*cls.identity))  # type: ignore[method-assign, assignment]

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.facts.device import Driver
 from pktpath.doctor.facts.host import Counter
-from pktpath.doctor.parse._values import number
 from pktpath.doctor.parse.section import Section, parser
 
 _DEVICE = r"(?P<dev>[^\s:|]+)"
@@ -17,6 +16,7 @@ _STANDARD = re.compile(rf"\s*Standard stats for {_DEVICE}:")
 _INFO = re.compile(r"\s*(driver|version|firmware-version|bus-info): ?(.*)$")
 MAX_DEPTH = 8
 MAX_NAME = 120
+_COUNTER = re.compile(rf"(\s+)(\S(?:.{{0,{MAX_NAME - 2}}}\S)?)\s*:\s*(-?[0-9]{{1,20}})\s*$")
 
 
 @parser(
@@ -30,26 +30,23 @@ def statistics(section: Section) -> Iterator[Fact]:
     dev = section.fields.get("dev", "")
     above: list[tuple[int, str]] = []
     for line in section.lines:
-        if named := _STANDARD.match(line.text):
-            dev = named["dev"]
+        found = _COUNTER.match(line.text)
+        if found is None:
+            if named := _STANDARD.match(line.text):
+                dev = named["dev"]
+            elif line.text.startswith("NIC statistics:"):
+                # Two such tables without a name may be of two devices: they are no two looks at one.
+                dev = section.fields.get("dev", "") or f"device of line {line.number}"
+                above = []
             continue
-        if line.text.startswith("NIC statistics:"):
-            # Two such tables without a name may be of two devices: they are no two looks at one.
-            dev = section.fields.get("dev", "") or f"device of line {line.number}"
-            above = []
-            continue
-        name, colon, text = line.text.rpartition(":")
-        value = number(text.strip())
-        indent = len(name) - len(name.lstrip())
-        name = name.strip()
-        if not colon or value is None or not indent or not 0 < len(name) <= MAX_NAME:
-            continue
+        spaces, name, digits = found.groups()
+        indent, value = len(spaces), int(digits)
         while above and above[-1][0] >= indent:
             above.pop()
-        full = " ".join([*(label for _, label in above), name])
+        full = " ".join([*(label for _, label in above), name]) if above else name
         yield Counter(at=section.place(line), group="nic", owner=dev, name=full, value=value)
         if len(above) < MAX_DEPTH:
-            above.append((indent, f"{name} {value}" if name.endswith("#") else name))
+            above.append((indent, f"{name} {value}" if name[-1] == "#" else name))
 
 
 @parser("ethtool -i", command=rf"ethtool\s+(?:-i|--driver)\s+{_DEVICE}", shape=r"driver: [\w.-]+\s*$")

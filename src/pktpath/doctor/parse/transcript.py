@@ -7,6 +7,7 @@ What people paste is often moved to the right, as Markdown wants it, or quoted a
 before its prompt and its first line, or before the line that has its shape, and is taken off each of its lines.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,7 @@ from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse import all_parsers
 from pktpath.doctor.parse.prompt import Command, command_of
 from pktpath.doctor.parse.section import Line, Parser, Section
+from pktpath.doctor.parse.shapes import Shapes
 
 MAX_LINE = 1 << 16
 """Characters of a line; what is longer is cut into several."""
@@ -48,8 +50,7 @@ class Transcript:
         self._margin = ""
         self._ahead: Line | None = None
         self._parsers = all_parsers()
-        # The shapes are tried in one go; a group of this name tells whose it is.
-        self._shapes = re.compile("|".join(f"(?P<p{i}>{_nameless(p)})" for i, p in enumerate(self._parsers) if p.shape))
+        self._shapes = _shapes(self._parsers)
 
     def facts(self) -> Iterator[Fact]:
         """Read all of it."""
@@ -89,12 +90,11 @@ class Transcript:
         return None
 
     def _shape(self, text: str) -> tuple[Parser, dict[str, str]] | None:
-        found = self._shapes.match(text)
-        if found is None:
+        parser = self._shapes.whose(text)
+        if parser is None or parser.shape is None:
             return None
-        parser = self._parsers[int((found.lastgroup or "p0")[1:])]
-        fields = parser.shape.match(text) if parser.shape else None
-        return parser, {name: value for name, value in (fields.groupdict() if fields else {}).items() if value is not None}
+        found = parser.shape.match(text)
+        return parser, {name: value for name, value in (found.groupdict() if found else {}).items() if value is not None}
 
     def _section(self, parser: Parser, fields: dict[str, str], command: str, scope: str, typed: str = "") -> Iterator[Fact]:
         self.sections += 1
@@ -117,7 +117,7 @@ class Transcript:
         if first is not None:
             self._ahead = None
             yield first
-        after_empty = True
+        after_empty, whose = True, self._shapes.whose
         for number, raw in self._lines:
             text = raw.rstrip("\r\n")
             as_pasted = line = Line(number, text)
@@ -137,11 +137,9 @@ class Transcript:
                 return
             if text[:3] == "```":
                 return
-            if (after_empty or not own.bulk) and text and (found := self._shapes.match(text)):
-                parser = self._parsers[int((found.lastgroup or "p0")[1:])]
-                if parser is not own:
-                    self._ahead = as_pasted
-                    return
+            if (after_empty or not own.bulk) and text and (other := whose(text)) is not None and other is not own:
+                self._ahead = as_pasted
+                return
             after_empty = not text
             yield line
 
@@ -164,6 +162,6 @@ def _margin(text: str) -> tuple[str, str]:
     return (found[1], found[0]) if found else ("", "")
 
 
-def _nameless(parser: Parser) -> str:
-    """Return the pattern of a parser's shape without the names of its groups, which several parsers share."""
-    return re.sub(r"\(\?P<\w+>", "(?:", parser.shape.pattern) if parser.shape else ""
+@functools.cache
+def _shapes(parsers: tuple[Parser, ...]) -> Shapes:
+    return Shapes(parsers)

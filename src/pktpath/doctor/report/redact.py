@@ -158,6 +158,8 @@ def _redacted(value: Any, redactor: Redactor) -> Any:
     """Return a value with all strings in it redacted; numbers and everything else stay as they are."""
     if isinstance(value, str):
         return redactor.text(value)
+    if isinstance(value, Place):
+        return Place(*(_redacted(each, redactor) for each in value))
     if isinstance(value, tuple | list | frozenset):
         return type(value)(_redacted(each, redactor) for each in value)
     if isinstance(value, dict):

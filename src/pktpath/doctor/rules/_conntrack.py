@@ -8,12 +8,19 @@ from pktpath.doctor.remedy import sysctl
 COUNT, MAX = "net.netfilter.nf_conntrack_count", "net.netfilter.nf_conntrack_max"
 
 
+def limits(case: Case, name: str) -> dict[str, tuple[Setting, int]]:
+    """Return one of both numbers with its place, by namespace, where it is known: each has a table, all have one maximum."""
+    return {
+        one.at.scope: (one, int(one.value))
+        for one in case.latest(Setting)
+        if one.where == "sysctl" and one.name == name and one.value.isdigit() and len(one.value) < 12
+    }
+
+
 def limit(case: Case, name: str) -> tuple[Setting, int] | None:
-    """Return one of both numbers with its place, where it is known."""
-    for one in case.latest(Setting):
-        if one.where == "sysctl" and one.name == name and one.value.isdigit() and len(one.value) < 12:
-            return one, int(one.value)
-    return None
+    """Return the number of the host; where only that of a namespace is known, this one."""
+    found = limits(case, name)
+    return found.get("") or next(iter(found.values()), None)
 
 
 def larger(case: Case) -> Remedy:

@@ -40,6 +40,16 @@ def busy_ksoftirqd(case: Case, least: float = BUSY_KSOFTIRQD) -> list[Thread]:
     ]
 
 
+def frames(case: Case) -> dict[int, Change]:
+    """Return how many frames each CPU of the host took, where that was read twice and the time is known.
+
+    Under load NAPI polls on without interrupts, and one NET_RX softirq serves up to netdev_budget frames: both become rarer the
+    busier a CPU is, and a CPU that hands frames over to another (RPS) counts softirqs too. Frames tell what was done.
+    """
+    found = case.changes("softnet", "processed", scope="")
+    return {int(one.counter.owner.removeprefix("cpu")): one for one in found if one.twice and one.rate is not None}
+
+
 def squeezed(row: Softnet) -> bool:
     """Return whether the softirq ended often with work left over: 10 times a second, or 50 times where the time is not known."""
     change = row.changes.get("time_squeeze")

@@ -25,8 +25,9 @@ _NAME = "net.core.somaxconn"
 @rule(Counter, ask="nstat -zas twice", well="Servers accept their connections in time.", topic="tcp")
 def listen_queue_overflows(case: Case) -> Iterator[Finding]:
     """One finding a namespace."""
-    before = next((one.value for one in case.latest(Setting) if one.name == _NAME), "")
+    known = {one.at.scope: one.value for one in case.latest(Setting) if one.where == "sysctl" and one.name == _NAME}
     for counters in protocols(case):
+        before = known.get(counters.scope, "")
         lost = counters.rose("TcpExtListenOverflows", "TcpExtListenDrops")
         opened = counters.rise("TcpPassiveOpens")
         if not lost or (not lost[0].twice and max(change.rise for change in lost) <= _SHARE * opened):
@@ -46,7 +47,8 @@ def listen_queue_overflows(case: Case) -> Iterator[Finding]:
             about=counters.scope,
             remedies=(
                 sysctl(
-                    _NAME, "4096", before, effect="Programs may have queues of up to 4096 connections, if they ask for that.",
+                    _NAME, "4096", before, scope=counters.scope,
+                    effect="Programs may have queues of up to 4096 connections, if they ask for that.",
                     cost="A server that is slow for long answers late instead of not at all; it must be restarted to listen "
                     "anew.",
                     verify="nstat -zas TcpExtListenOverflows no longer rises",

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pktpath.lab.bench.common import FULL, QUICK, Row, one_core
 
-BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files", "switch")
+BENCHES = ("gro", "gso", "checksum", "rss", "receive", "files", "doctor", "switch")
 
 __all__ = ["BENCHES", "measure"]
 
@@ -34,8 +34,9 @@ def measure(
         progress: called with the number of benches done and what is at work.
 
     """
-    from pktpath.lab.bench import checksum, files, gro, gso, peer, receive, rss
+    from pktpath.lab.bench import checksum, doctor, files, gro, gso, peer, receive, rss
 
+    whole = {"files": files.rows, "doctor": doctor.rows}
     effort = QUICK if quick else FULL
     rows: list[Row] = []
     alone = tuple(name for name in names if name != "switch")
@@ -45,7 +46,7 @@ def measure(
         kernels = {"gro": gro.rows, "gso": gso.rows, "checksum": checksum.rows, "rss": rss.rows, "receive": receive.rows}
         for done, name in enumerate(alone):
             progress(done, f"bench {name}")
-            rows += files.rows(effort) if name == "files" else kernels[name](dpdk, missing, effort)
+            rows += whole[name](effort) if name in whole else kernels[name](dpdk, missing, effort)
         about = str(dpdk.about["version"]) if dpdk else missing
     if len(alone) == len(names):
         return rows, about

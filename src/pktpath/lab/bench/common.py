@@ -29,7 +29,7 @@ class Row:
     peer: float | None
     """The peer's figure, None where there is no peer to ask: `note` then says why."""
     unit: str
-    """`ns/frame`, `us` and the like: less is better. `GB/s` and the like: more is better."""
+    """`ns/frame`, `us`, `ms`: less is better. `GB/s` and the like: more is better."""
     goal: float | None = None
     """What `ratio` shall reach at least."""
     more: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Row:
         """How many times faster than the peer pktpath is."""
         if not self.peer or not self.pktpath:
             return None
-        return self.peer / self.pktpath if self.unit.startswith(("ns", "us")) else self.pktpath / self.peer
+        return self.peer / self.pktpath if self.unit.startswith(("ns", "us", "ms")) else self.pktpath / self.peer
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as the commands print it."""

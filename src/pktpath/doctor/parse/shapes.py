@@ -1,0 +1,107 @@
+"""All shapes of outputs together: whose a line is, in one search whatever their number.
+
+Most lines begin with a letter that few shapes begin with, so there is a pattern for each first letter, of those shapes only
+that can begin so.
+"""
+
+import re
+from re import _constants as codes  # type: ignore[attr-defined]
+from re import _parser as patterns  # type: ignore[attr-defined]
+from typing import Any
+
+from pktpath.doctor.parse.section import Parser
+
+_LETTERS = frozenset(map(chr, range(128)))
+
+
+class Shapes:
+    """The shapes of all parsers."""
+
+    def __init__(self, parsers: tuple[Parser, ...]) -> None:
+        """Sort the parsers that have a shape by the letters that a line of theirs can begin with."""
+        self._shaped = [(parser, parser.shape) for parser in parsers if parser.shape]
+        firsts = [first_letters(shape.pattern) for _, shape in self._shaped]
+        self._by_letter = {letter: self._together(letter, firsts) for letter in _LETTERS}
+        self._all = self._together("", [None] * len(firsts))
+
+    def whose(self, text: str) -> Parser | None:
+        """Return the parser whose shape this line has; None where nobody knows it."""
+        if not text:
+            return None
+        found = self._by_letter.get(text[0], self._all).match(text)
+        return self._shaped[int((found.lastgroup or "p0")[1:])][0] if found else None
+
+    def _together(self, letter: str, firsts: list[frozenset[str] | None]) -> re.Pattern[str]:
+        """Return one pattern of the shapes that can begin with this letter; a group of its own tells which it was."""
+        return re.compile(
+            "|".join(
+                f"(?P<p{number}>{_nameless(shape.pattern)})"
+                for number, (_, shape) in enumerate(self._shaped)
+                if (first := firsts[number]) is None or letter in first
+            )
+            or "(?!)"
+        )
+
+
+def first_letters(pattern: str) -> frozenset[str] | None:
+    """Return the ASCII letters that what a pattern matches can begin with; None where it may be any, or nothing."""
+    parsed = patterns.parse(pattern)
+    return None if parsed.state.flags & re.IGNORECASE else _first(parsed)
+
+
+def _first(items: Any) -> frozenset[str] | None:
+    found: set[str] = set()
+    for code, value in items:
+        if code in (codes.AT, codes.ASSERT, codes.ASSERT_NOT):
+            continue
+        letters = _of(code, value)
+        if letters is None:
+            return None
+        found |= letters
+        if not _may_be_empty(code, value):
+            return frozenset(found)
+    return None
+
+
+def _of(code: Any, value: Any) -> frozenset[str] | None:
+    if code is codes.SUBPATTERN:
+        return _first(value[-1])
+    if code is codes.BRANCH:
+        branches = [_first(branch) for branch in value[1]]
+        return None if None in branches else frozenset().union(*(branch for branch in branches if branch is not None))
+    if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
+        return _first(value[2])
+    if code is codes.LITERAL:
+        return frozenset(chr(value)) & _LETTERS
+    if code is codes.IN:
+        return _members(value)
+    return None
+
+
+def _members(items: Any) -> frozenset[str] | None:
+    """Return the letters of a set in square brackets; None of a set that excludes."""
+    found: set[str] = set()
+    for code, value in items:
+        if code is codes.LITERAL:
+            found.add(chr(value))
+        elif code is codes.RANGE:
+            found.update(map(chr, range(value[0], min(value[1], 127) + 1)))
+        elif code is codes.CATEGORY:
+            kind = {codes.CATEGORY_DIGIT: r"\d", codes.CATEGORY_SPACE: r"\s", codes.CATEGORY_WORD: r"\w"}.get(value)
+            if kind is None:
+                return None
+            found.update(letter for letter in _LETTERS if re.match(kind, letter))
+        else:
+            return None
+    return frozenset(found) & _LETTERS
+
+
+def _may_be_empty(code: Any, value: Any) -> bool:
+    if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
+        return bool(value[0] == 0)
+    return False
+
+
+def _nameless(pattern: str) -> str:
+    """Return a pattern without the names of its groups, which several parsers share."""
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
