@@ -524,3 +524,19 @@ def test_the_kernel_tells_of_queues_that_hang() -> None:
 def test_other_trouble_in_the_log(line: str, words: str) -> None:
     says(case_of(f"$ dmesg\n[   12.345678] {line}\n"), "kernel-log-tells-of-trouble", words)
     assert findings(case_of("$ dmesg\n[   12.345678] eth0: Link is up at 1000 Mbps\n"), "kernel-log-tells-of-trouble") == []
+
+
+def test_a_log_with_dates_in_brackets() -> None:
+    """dmesg -T, as in https://github.com/openvswitch/ovs-issues/issues/318."""
+    text = "[Tue Jan 30 22:31:12 2024] nf_conntrack: nf_conntrack: table full, dropping packet\n"
+    says(case_of("Look:\n```\n" + text + "```\n"), "conntrack-drops-packets", "in 1 line")
+
+
+def test_a_limit_that_is_not_known_is_doubled_by_the_shell() -> None:
+    """A number of ours might be smaller than what is set."""
+    full = "[   12.345678] nf_conntrack: nf_conntrack: table full, dropping packet\n"
+    name = "net.netfilter.nf_conntrack_max"
+    unknown = says(case_of(full), "conntrack-drops-packets").remedies[0]
+    assert unknown.command == f"sysctl -w {name}=$((2 * $(sysctl -n {name})))"
+    known = says(case_of(full, f"$ sysctl -a\n{name} = 1048576\n"), "conntrack-drops-packets").remedies[0]
+    assert (known.command, known.undo) == (f"sysctl -w {name}=2097152", f"sysctl -w {name}=1048576")

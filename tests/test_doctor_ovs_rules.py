@@ -7,7 +7,7 @@ import pytest
 from pktpath.doctor.case import Case
 from pktpath.doctor.diagnose import diagnose
 from pktpath.doctor.facts.base import Place
-from pktpath.doctor.facts.ovs import DatapathPort, Upcalls
+from pktpath.doctor.facts.ovs import DatapathPort, Rxq, Upcalls
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Severity
 from support.doctor import case_of, evidence, facts_of, findings, says
@@ -364,3 +364,16 @@ def test_memory_for_packets_is_never_made_less():
         "$ cat ovs-vswitchd.log\n2020-05-20T08:53:04.683Z|00168|netdev_dpdk|ERR|p0: Failed to create memory pool for port\n"
     )
     assert says(case_of(text), "interface-error").remedies[0].command.endswith("dpdk-socket-mem=8192,2048")
+
+
+def test_a_log_and_a_command_behind_a_hash_without_a_blank():
+    """As pasted in https://github.com/openvswitch/ovs-issues/issues/261."""
+    case = case_of(
+        "2022-08-24T07:12:42.643Z|00433|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "2022-08-24T07:12:44.301Z|00434|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "2022-08-24T07:12:45.958Z|00435|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "#ovs-appctl dpif-netdev/pmd-rxq-show\npmd thread numa_id 0 core_id 5:\n  isolated : true\n"
+        "  port: dpdk1             queue-id:  1  pmd usage: 96 %\n"
+    )
+    says(case, "ovs-thread-blocked", "A pmd thread of ovs-vswitchd")
+    assert [queue.usage for queue in case.latest(Rxq)] == [96.0]

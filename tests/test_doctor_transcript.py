@@ -67,6 +67,7 @@ def test_an_output_that_stands_further_left_than_its_prompt():
     [
         ("$ ethtool -k eth0", "ethtool -k eth0", ""),
         ("# ethtool -k eth0", "ethtool -k eth0", ""),
+        ("#ovs-appctl dpif-netdev/pmd-rxq-show", "ovs-appctl dpif-netdev/pmd-rxq-show", ""),
         ("root@node-1:~# ethtool -k eth0", "ethtool -k eth0", ""),
         ("[root@node ~]# ethtool -k eth0", "ethtool -k eth0", ""),
         ("(venv) user@host:/tmp$ sudo /usr/sbin/ethtool -k eth0", "ethtool -k eth0", ""),

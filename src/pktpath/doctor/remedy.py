@@ -100,18 +100,23 @@ def channels(dev: str, which: str, count: int, before: int, *, effect: str, cost
     )  # fmt: skip
 
 
-def sysctl(name: str, value: str, before: str, *, effect: str, cost: str, verify: str, scope: str = "") -> Remedy:
+def sysctl(name: str, value: str, before: str, *, effect: str, cost: str, verify: str, scope: str = "", times: int = 0) -> Remedy:
     """Return the remedy `sysctl -w NAME=VALUE`; without a value before, the undo says to note it first.
 
     A scope is for those that each network namespace has of its own; nothing sets these for good but what makes the namespace.
+    What shall be so many times as large as before, and is not known, the shell computes: a value of ours might be smaller.
     """
+    read = inside(scope, f"sysctl -n {name}")
+    computed = times > 0 and not before
+    more = f"$(({times} * $({read})))" if computed else shlex.quote(value)
+    note, lasts = (f"# VALUE is what `{read}` prints afterwards\n", "VALUE") if computed else ("", value)
     back = shlex.quote(before) if before else f"OLD  # note `{inside(scope, f'sysctl {name}')}` before"
     return Remedy(
-        command=inside(scope, f"sysctl -w {name}={shlex.quote(value)}"), effect=effect, cost=cost,
+        command=inside(scope, f"sysctl -w {name}={more}"), effect=effect, cost=cost,
         undo=inside(scope, f"sysctl -w {name}={back}"), verify=verify,
         lasting=() if scope else (
-            ("sysctl.d", f"/etc/sysctl.d/90-pktpath.conf:\n{name} = {value}"),
-            ("TuneD", f"[sysctl]\n{name}={value}"),
+            ("sysctl.d", f"/etc/sysctl.d/90-pktpath.conf:\n{note}{name} = {lasts}"),
+            ("TuneD", f"[sysctl]\n{note}{name}={lasts}"),
         ),
     )  # fmt: skip
 

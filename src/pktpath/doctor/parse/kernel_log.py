@@ -31,7 +31,7 @@ _ALL = 2000
 @parser(
     "dmesg",
     command=r"dmesg\b|journalctl\s+(?:\S+\s+)*?(?:-\w*k\w*|--dmesg)\b",
-    shape=rf"{_STAMP} \S|{_DATE} \S+ kernel: ",
+    shape=rf"{_STAMP} \S|\[[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} +\d+ [\d:]{{8}} \d{{4}}\] \S|{_DATE} \S+ kernel: ",
     file=r"(?:^|/)(?:var/log/)?(?:kern\.log|dmesg)(?:\.\d)?$",
     bulk=True,
 )

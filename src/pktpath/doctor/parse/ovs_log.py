@@ -22,7 +22,7 @@ _CHATTY = frozenset({"bridge", "dpif_netdev", "netdev_dpdk", "dpdk", "tc", "netd
 """Modules whose INFO tells what was configured."""
 _OWN = re.compile(
     r"\|(?:ofproto\w*|dpif\w*|netdev_\w+|bridge|dpdk|tc|odp_\w+|tunnel)\||\((?:handler|revalidator|pmd|hw_offload)[\w-]*\)\|"
-    r"|NETLINK_|AF_PACKET|\bhandlers:\d|\bofconns:\d"
+    r"|\(ovs-vswitchd\)\||waiting for (?:pmd|handler|revalidator|ovs-vswitchd)|NETLINK_|AF_PACKET|\bhandlers:\d|\bofconns:\d"
 )
 _OTHERS = {
     "ovsdb-server": re.compile(r"\|(?:ovsdb_(?!idl)\w+|raft|storage|replication)\||\|memory\|INFO\|.*\bcells:\d"),

@@ -132,7 +132,7 @@ class Transcript:
                     return
                 else:
                     margin = ""
-            if ("$ " in text or "# " in text) and (typed := command_of(text)) and self._ends(typed):
+            if ("$ " in text or "# " in text or text[:1] == "#") and (typed := command_of(text)) and self._ends(typed):
                 self._ahead = as_pasted
                 return
             if text[:3] == "```":

@@ -59,7 +59,7 @@ def softnet_drops(case: Case) -> Iterator[Finding]:
         about=rows[0].cpu,
         remedies=(
             sysctl(
-                _NAME, larger, size, effect="The backlog of every CPU takes longer bursts.",
+                _NAME, larger, size, times=2, effect="The backlog of every CPU takes longer bursts.",
                 cost="More memory and more delay for what waits; it does not help when the CPU is busy all the time.",
                 verify="the second column of /proc/net/softnet_stat no longer rises",
             ),
