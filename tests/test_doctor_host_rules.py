@@ -2,9 +2,10 @@
 
 import pytest
 
+from pktpath.doctor.case import Case
 from pktpath.doctor.diagnose import diagnose
 from pktpath.doctor.finding import Confidence, Severity
-from support.doctor import EVIDENCE, case_of, evidence, findings, says
+from support.doctor import EVIDENCE, case_of, evidence, facts_of, findings, says
 
 MINE = frozenset(
     (
@@ -419,3 +420,123 @@ def test_a_path_that_tells_its_limit_is_a_note() -> None:
     assert said(case_of(lossy, large.replace("ping: local error: message too long, mtu=1450\n", ""))) == set(), (
         "nothing gets through"
     )
+
+
+@pytest.mark.parametrize(
+    ("release", "times", "speaks"),
+    [
+        ("", "3.07 7.12", True),
+        ("", "5.02 11.1", True),  # since Linux 6.5
+        ("", "5.02 15.1", False),  # of no row both
+        ("6.8.0", "5.02 11.1", True),
+        ("5.14.0", "5.02 11.1", False),
+        ("5.14.0", "3.07 7.12", True),
+        ("", "3.1 3.6 3.9 4.7 5.5 7.1", False),  # a slow server takes any time
+    ],
+)
+def test_times_of_syns_sent_again_are_of_one_row(release: str, times: str, speaks: bool) -> None:
+    text = "".join(f"$ curl http://h/\ntime_connect: {time}\n" for time in times.split())
+    text += f"$ uname -r\n{release}\n" if release else ""
+    assert bool(findings(case_of(text), "syn-retransmit-pattern")) is speaks
+
+
+def test_a_buffer_is_never_made_smaller() -> None:
+    udp = nstat(UdpRcvbufErrors=(0, 500), UdpInDatagrams=(0, 1000))
+    assert "rmem_max=8388608" in says(case_of(udp), "udp-receive-buffer-full").remedies[0].command
+    large = case_of("$ sysctl -a\nnet.core.rmem_max = 26214400\n", udp)
+    assert "rmem_max=52428800" in says(large, "udp-receive-buffer-full", "500").remedies[0].command
+    tcp = nstat(TcpExtTCPBacklogDrop=(0, 50), TcpInSegs=(0, 1000))
+    large = case_of("$ sysctl -a\nnet.ipv4.tcp_rmem = 8192 262144 67108864\n", tcp)
+    assert "'8192 262144 134217728'" in says(large, "tcp-prunes-or-backlog-drops").remedies[0].command
+
+
+def test_old_drops_of_other_cpus_are_not_those_of_now() -> None:
+    row = "{:08x} {:08x} 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 {:08x}"
+    looks = row.format(1000, 5, 0) + "\n" + row.format(1000, 900, 1) + "\n", row.format(2000, 45, 0) + "\n"
+    said = says(case_of(two_looks("cat /proc/net/softnet_stat", *looks)), "softnet-drops", "cpu0: dropped rose by 40")
+    assert "cpu1" not in said.summary
+
+
+def test_a_transfer_that_stands_still() -> None:
+    case = evidence("cases/transfer_stands_still")
+    finding = says(case, "transfer-stands-still", "to 192.168.1.2", "7 intervals", "1.41 KBytes after 5 segments")
+    assert (finding.severity, finding.confidence) == (Severity.PROBLEM, Confidence.LIKELY)
+    text = (EVIDENCE / "cases/transfer_stands_still/iperf3.txt").read_text()
+    # With a larger window it is the receiver's or the buffer's matter (esnet/iperf#970), and one interval is a pause.
+    assert findings(case_of(text.replace("1.41 KBytes", "33.9 KBytes")), "transfer-stands-still") == []
+    assert findings(case_of("\n".join(text.splitlines()[:9])), "transfer-stands-still") == []
+    assert (
+        findings(
+            case_of(text + "[  4]   8.00-9.00   sec  110 MBytes  920 Mbits/sec    0   900 KBytes\n"), "transfer-stands-still"
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "segments", "severity"),
+    [(3, 10, Severity.PROBLEM), (200, 10_000_000, Severity.WARNING), (1, 10_000_000, Severity.NOTE)],
+)
+def test_single_wrong_checksums_come_from_anywhere(wrong: int, segments: int, severity: Severity) -> None:
+    tcp = case_of(nstat(TcpInCsumErrors=(7, 7 + wrong), TcpInSegs=(0, segments)))
+    assert says(tcp, "tcp-checksum-errors").severity is severity
+    udp = case_of(nstat(UdpInCsumErrors=(7, 7 + wrong), UdpInDatagrams=(0, segments)))
+    assert says(udp, "udp-checksum-errors").severity is severity
+
+
+def test_dropped_syns_without_an_overflow() -> None:
+    """https://github.com/netdata/netdata/issues/3234: other people's packets do that."""
+    counters = {"TcpExtListenDrops": (10, 13), "TcpPassiveOpens": (0, 100)}
+    looks = [nstat(**{name: (values[at], values[at]) for name, values in counters.items()}).split("\n\n")[0] for at in (0, 1)]
+    facts = [fact for at, look in enumerate(looks) for fact in facts_of(look, when=10.0 * at, order=at)]
+    assert says(Case(facts), "listen-queue-overflows", "3 in 10 s").severity is Severity.NOTE
+
+
+def test_a_frame_now_and_then_at_a_full_backlog() -> None:
+    row = "{:08x} {:08x} 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000\n"
+    looks = [row.format(1000 * at, 5 + at) for at in (0, 1)]
+    facts = [
+        fact
+        for at, look in enumerate(looks)
+        for fact in facts_of(f"$ cat /proc/net/softnet_stat\n{look}", when=10.0 * at, order=at)
+    ]
+    assert says(Case(facts), "softnet-drops", "rose by 1 in 10 s").severity is Severity.WARNING
+
+
+def test_the_kernel_tells_of_queues_that_hang() -> None:
+    case = evidence("cases/kernel_log_tells_of_trouble")
+    found = {finding.about: finding for finding in findings(case, "kernel-log-tells-of-trouble")}
+    assert set(found) == {"eth0", "eth1", "eth4"}
+    assert "in 2 lines that eth0 took no frame" in found["eth0"].summary
+    assert "in 2 lines that eth1" in found["eth1"].summary, "r8125's and r8152's"
+    assert all((one.severity, one.confidence) == (Severity.WARNING, Confidence.LIKELY) for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("eth0: hw csum failure", "eth0 reports checksums that are wrong"),
+        ("TCP: request_sock_TCP: Possible SYN flooding on port 80. Sending cookies.  Check SNMP counters.", "at port 80"),
+        ("br0: received packet on eth1 with own address as source address", "come back to it on eth1"),
+        ("br0: received packet on eth1 with own address as source address (addr:00:11:22:33:44:55, vlan:0)", "on eth1"),
+    ],
+)
+def test_other_trouble_in_the_log(line: str, words: str) -> None:
+    says(case_of(f"$ dmesg\n[   12.345678] {line}\n"), "kernel-log-tells-of-trouble", words)
+    assert findings(case_of("$ dmesg\n[   12.345678] eth0: Link is up at 1000 Mbps\n"), "kernel-log-tells-of-trouble") == []
+
+
+def test_a_log_with_dates_in_brackets() -> None:
+    """dmesg -T, as in https://github.com/openvswitch/ovs-issues/issues/318."""
+    text = "[Tue Jan 30 22:31:12 2024] nf_conntrack: nf_conntrack: table full, dropping packet\n"
+    says(case_of("Look:\n```\n" + text + "```\n"), "conntrack-drops-packets", "in 1 line")
+
+
+def test_a_limit_that_is_not_known_is_doubled_by_the_shell() -> None:
+    """A number of ours might be smaller than what is set."""
+    full = "[   12.345678] nf_conntrack: nf_conntrack: table full, dropping packet\n"
+    name = "net.netfilter.nf_conntrack_max"
+    unknown = says(case_of(full), "conntrack-drops-packets").remedies[0]
+    assert unknown.command == f"sysctl -w {name}=$((2 * $(sysctl -n {name})))"
+    known = says(case_of(full, f"$ sysctl -a\n{name} = 1048576\n"), "conntrack-drops-packets").remedies[0]
+    assert (known.command, known.undo) == (f"sysctl -w {name}=2097152", f"sysctl -w {name}=1048576")

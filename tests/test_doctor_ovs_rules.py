@@ -7,13 +7,13 @@ import pytest
 from pktpath.doctor.case import Case
 from pktpath.doctor.diagnose import diagnose
 from pktpath.doctor.facts.base import Place
-from pktpath.doctor.facts.ovs import DatapathPort, Upcalls
+from pktpath.doctor.facts.ovs import DatapathPort, Rxq, Upcalls
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Severity
-from support.doctor import case_of, evidence, findings, says
+from support.doctor import case_of, evidence, facts_of, findings, says
 
 RULES = {
-    "datapath-drops-upcalls": (Severity.WARNING, "28,741,496", "3.1 %"),
+    "datapath-drops-upcalls": (Severity.WARNING, "28,741,496", "3.2 %"),
     "emc-thrashing": (Severity.WARNING, "33.7 %", "461 cycles"),
     "flow-limit-near": (Severity.PROBLEM, "2,025 megaflows of 2,000", "673,502"),
     "flows-to-userspace": (Severity.PROBLEM, "controller", "5,236,832 between two looks"),
@@ -296,3 +296,84 @@ def test_nothing_above_a_note_about_open_vswitch(name):
     ours = {*RULES, "datapath-cache-well", "pmd-idle", "vhost-user-without-guest", "kernel-ports-on-userspace-datapath"}
     said = diagnose(evidence(name)).findings
     assert [finding.summary for finding in said if finding.rule in ours and finding.severity > Severity.NOTE] == []
+
+
+LATE = "2020-06-29T03:04:24.792Z|00027|timeval|WARN|Unreasonably long 7210ms poll interval (6019ms user, 674ms system)\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "who"),
+    [
+        (("2020-05-20T08:53:08.110Z|00840|poll_loop|INFO|wakeup due to [POLLIN] on fd 18 (NETLINK_ROUTE<->NETLINK_ROUTE) at "
+         "../lib/netlink-socket.c:1401 (97% CPU usage)"), "ovs-vswitchd"),
+        ("2020-06-29T02:53:34.957Z|00024|memory|INFO|cells:1813179 monitors:3 sessions:34", ""),
+        ("2024-05-21T13:54:40.923Z|00042|coverage|INFO|lflow_cache_miss  0.0/sec  3.233/sec  0.0539/sec   total: 103372", ""),
+        ("2024-10-15T11:48:41.948Z|05683|timeval|WARN|faults: 59637 minor, 0 major", "a daemon of Open vSwitch or OVN"),
+    ],
+)  # fmt: skip
+def test_a_log_that_may_be_of_another_daemon(line, who):
+    """ovsdb-server and OVN's daemons log in the same form (ovs-issues#185, ovn#51, #247, #261)."""
+    case = case_of(LATE + line)
+    if who:
+        says(case, "ovs-thread-blocked", f"main thread of {who} did not come round for up to 7210 ms")
+    else:
+        assert findings(case, "ovs-thread-blocked") == []
+
+
+def show(missed, lost, name="system@ovs-system"):
+    return f"$ ovs-appctl dpctl/show\n{name}:\n  lookups: hit:1000000 missed:{missed} lost:{lost}\n  flows: 3\n"
+
+
+def test_what_a_kernel_datapath_lost_is_among_what_it_missed():
+    says(case_of(show(1000, 250)), "datapath-drops-upcalls", "25.0 % of those that had no megaflow")
+    looks = [
+        fact
+        for when, missed in ((0.0, 0), (1.0, 4000))
+        for fact in facts_of(show(missed, missed // 2), when=when, order=int(when))
+    ]
+    assert findings(Case(looks), "upcall-rate-high") == []
+
+
+def test_a_few_lost_packets_of_billions():
+    """https://github.com/openvswitch/ovs/pull/279 asked what they mean."""
+    text = show(65130584, 4419).replace("hit:1000000", "hit:68166908035")
+    says(case_of(text), "datapath-cache-well", "99.9 % hits", "Only 4,419 packets were lost")
+
+
+def test_nothing_is_well_where_masks_are_many():
+    """The output in https://github.com/antrea-io/antrea/issues/709."""
+    text = show(1759191, 3).replace("hit:1000000", "hit:64902030") + "  masks: hit:686354117 total:16 hit/pkt:10.30\n"
+    says(case_of(text), "megaflow-masks-many", "10.30 masks of 16")
+    assert findings(case_of(text), "datapath-cache-well") == []
+
+
+def test_cores_above_a_hundred():
+    looks = [
+        Thread(at=Place("status", 1, "", "", when, int(when)), pid=1, tid=7, name="pmd-c128/id:9", state="R", cpu=99.0,
+               involuntary=int(when) * 40)
+        for when in (0.0, 2.0)
+    ]  # fmt: skip
+    assert "isolated_cores=128" in says(Case(looks), "pmd-interrupted", "pmd-c128/id:9").remedies[0].command
+
+
+def test_memory_for_packets_is_never_made_less():
+    text = (
+        '$ ovs-vsctl get Open_vSwitch . other_config\n{dpdk-socket-mem="4096,1024"}\n'
+        "$ ovs-vsctl show\n1f7a0c91-b705-44b2-9daf-5a087b6af484\n    Bridge br0\n        Port p0\n            Interface p0\n"
+        '                type: dpdk\n                error: "could not open"\n'
+        "$ cat ovs-vswitchd.log\n2020-05-20T08:53:04.683Z|00168|netdev_dpdk|ERR|p0: Failed to create memory pool for port\n"
+    )
+    assert says(case_of(text), "interface-error").remedies[0].command.endswith("dpdk-socket-mem=8192,2048")
+
+
+def test_a_log_and_a_command_behind_a_hash_without_a_blank():
+    """As pasted in https://github.com/openvswitch/ovs-issues/issues/261."""
+    case = case_of(
+        "2022-08-24T07:12:42.643Z|00433|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "2022-08-24T07:12:44.301Z|00434|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "2022-08-24T07:12:45.958Z|00435|ovs_rcu(urcu2)|WARN|blocked 1000 ms waiting for pmd73 to quiesce\n"
+        "#ovs-appctl dpif-netdev/pmd-rxq-show\npmd thread numa_id 0 core_id 5:\n  isolated : true\n"
+        "  port: dpdk1             queue-id:  1  pmd usage: 96 %\n"
+    )
+    says(case, "ovs-thread-blocked", "A pmd thread of ovs-vswitchd")
+    assert [queue.usage for queue in case.latest(Rxq)] == [96.0]

@@ -535,3 +535,16 @@ def test_nothing_that_is_broken_stops_a_parser(path):
         for fact in Transcript(broken, "broken").facts():
             assert fact.at.line >= 1
             assert hash(fact.key) is not None
+
+
+def test_perf_top_without_its_heading():
+    """As people paste it (LTD-Beget/syncookied#57, eunomia-bpf/bpftime#186)."""
+    text = "  26.26%  sc14         [.] sha1_transform_ssse3     \n   7.12%  [kernel]     [k] native_queued_spin_lock_slowpath\n"
+    rows = facts_of(text, HotSymbol)
+    assert [(row.percent, row.object, row.symbol) for row in rows] == [
+        (26.26, "sc14", "sha1_transform_ssse3"), (7.12, "[kernel]", "native_queued_spin_lock_slowpath"),
+    ]  # fmt: skip
+    rows = facts_of("+   68.52%     0.52%  libbpftime-syscall-server.so  [.] ring_buffer__poll\n", HotSymbol)
+    assert [(row.percent, row.object, row.symbol) for row in rows] == [
+        (0.52, "libbpftime-syscall-server.so", "ring_buffer__poll")
+    ]

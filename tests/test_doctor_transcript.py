@@ -38,6 +38,27 @@ def features(*texts):
 THREE = [("eth0", "rx-checksumming", True), ("eth0", "tx-checksumming", False), ("eth0", "tx-checksum-ipv4", False)]
 
 
+MOVED = {"Markdown": "    ", "a tab": "\t", "a blank": " ", "mail": "> ", "mail in mail": ">> "}
+
+
+@pytest.mark.parametrize("mark", MOVED.values(), ids=MOVED)
+@pytest.mark.parametrize("prompt", ["# ethtool -k eth0\n", ""], ids=["prompt", "shape"])
+def test_what_was_pasted_moved_or_quoted(mark, prompt):
+    """People indent a block for Markdown, and answer mail."""
+    moved = "".join(mark + line for line in (prompt + TABLE + CHANGE).splitlines(keepends=True))
+    facts = facts_of(f"Look at this:\n\n{moved}\nWhat is wrong?\ntx-checksumming: on\n")
+    known = [fact for fact in facts if isinstance(fact, DeviceFeature)]
+    assert [(fact.dev, fact.name, fact.active) for fact in known] == THREE
+    assert [bool(fact.group) for fact in known] == [False, False, True], "the table's own indentation stays"
+    assert [(fact.dev, fact.name) for fact in facts if isinstance(fact, FeatureChange)] == [
+        ("eth0", "tx-checksum-ip-generic"), ("eth0", "tx-tcp-segmentation"),
+    ]  # fmt: skip
+
+
+def test_an_output_that_stands_further_left_than_its_prompt():
+    assert features("  # ethtool -k eth0\n" + TABLE) == THREE
+
+
 # Prompts
 
 
@@ -46,6 +67,7 @@ THREE = [("eth0", "rx-checksumming", True), ("eth0", "tx-checksumming", False), 
     [
         ("$ ethtool -k eth0", "ethtool -k eth0", ""),
         ("# ethtool -k eth0", "ethtool -k eth0", ""),
+        ("#ovs-appctl dpif-netdev/pmd-rxq-show", "ovs-appctl dpif-netdev/pmd-rxq-show", ""),
         ("root@node-1:~# ethtool -k eth0", "ethtool -k eth0", ""),
         ("[root@node ~]# ethtool -k eth0", "ethtool -k eth0", ""),
         ("(venv) user@host:/tmp$ sudo /usr/sbin/ethtool -k eth0", "ethtool -k eth0", ""),

@@ -83,6 +83,26 @@ class Pause(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkMode(Fact):
+    """What `ethtool DEV` says of the link: how fast it is, and how fast it could be."""
+
+    identity = ("dev",)
+    dev: str
+    speed: int | None
+    """Mb/s; None where it is unknown."""
+    full: bool | None
+    """Whether duplex is full; None where it is unknown."""
+    negotiated: bool | None = None
+    """Whether auto-negotiation is on; None where nobody said."""
+    detected: bool = True
+    supported: frozenset[str] = frozenset()
+    """`1000baseT/Full`."""
+    advertised: frozenset[str] = frozenset()
+    partner: frozenset[str] = frozenset()
+    """What the other end advertises; empty where nobody said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Indirection(Fact):
     """The indirection table of `ethtool -x`."""
 

@@ -85,5 +85,5 @@ class LogMessage(Fact):
     """A line of the kernel's log, or of a daemon's."""
 
     program: str
-    """`kernel`, `ovs-vswitchd`."""
+    """`kernel`, `ovs-vswitchd`; empty for a daemon of Open vSwitch or OVN that is not known."""
     message: str

@@ -19,6 +19,10 @@ class Transfer(Fact):
     retransmits: int | None = None
     lost: float | None = None
     """Per cent of datagrams."""
+    still: int = 0
+    """Intervals at the end, or before the summary, in which nothing was sent (TCP)."""
+    window: float | None = None
+    """Bytes of the congestion window in the last of these."""
     error: str = ""
     """What it said instead: `unable to connect to server: Connection timed out`."""
 

@@ -1,5 +1,6 @@
 """`dmesg`, `journalctl -k` and what syslog writes: lines of the kernel that have to do with frames.
 
+OpenWrt's logread has the day of the week, the year, and facility and priority in the place of the host.
 Of messages that differ in numbers only, some are kept: a log may hold millions of them.
 """
 
@@ -12,7 +13,7 @@ from pktpath.doctor.facts.host import LogMessage
 from pktpath.doctor.parse.section import Section, parser
 
 _STAMP = r"\[\s*\d+\.\d{3,9}\]"
-_DATE = r"(?:[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\d\d-\d\dT[\d:.,+-]+)"
+_DATE = r"(?:[A-Z][a-z]{2} +\d+ [\d:]{8}|[A-Z][a-z]{2} [A-Z][a-z]{2} +\d+ [\d:]{8} \d{4}|\d{4}-\d\d-\d\dT[\d:.,+-]+)"
 _LINE = re.compile(
     rf"\s*(?:<\d{{1,3}}>)?(?:{_STAMP}|\[[^\]]{{8,40}}\]|{_DATE} \S+ kernel:(?: {_STAMP})?)\s(?P<message>.{{1,2000}})"
 )
@@ -30,7 +31,7 @@ _ALL = 2000
 @parser(
     "dmesg",
     command=r"dmesg\b|journalctl\s+(?:\S+\s+)*?(?:-\w*k\w*|--dmesg)\b",
-    shape=rf"{_STAMP} \S|{_DATE} \S+ kernel: ",
+    shape=rf"{_STAMP} \S|\[[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} +\d+ [\d:]{{8}} \d{{4}}\] \S|{_DATE} \S+ kernel: ",
     file=r"(?:^|/)(?:var/log/)?(?:kern\.log|dmesg)(?:\.\d)?$",
     bulk=True,
 )

@@ -20,6 +20,16 @@ _MODULES = frozenset({
 _LEVELS = frozenset({"EMER", "ERR", "WARN", "INFO"})
 _CHATTY = frozenset({"bridge", "dpif_netdev", "netdev_dpdk", "dpdk", "tc", "netdev_offload"})
 """Modules whose INFO tells what was configured."""
+_OWN = re.compile(
+    r"\|(?:ofproto\w*|dpif\w*|netdev_\w+|bridge|dpdk|tc|odp_\w+|tunnel)\||\((?:handler|revalidator|pmd|hw_offload)[\w-]*\)\|"
+    r"|\(ovs-vswitchd\)\||waiting for (?:pmd|handler|revalidator|ovs-vswitchd)|NETLINK_|AF_PACKET|\bhandlers:\d|\bofconns:\d"
+)
+_OTHERS = {
+    "ovsdb-server": re.compile(r"\|(?:ovsdb_(?!idl)\w+|raft|storage|replication)\||\|memory\|INFO\|.*\bcells:\d"),
+    "ovn-controller": re.compile(r"\|(?:binding|ofctrl|pinctrl|lflow|lflow_cache|if_status|encaps)[(|]|\blflow_cache"),
+    "ovn-northd": re.compile(r"\|(?:ovn_northd|northd|en_\w+|inc_proc_northd)\||OVN_Northbound"),
+}
+"""What only ovs-vswitchd writes, and what only the other daemons that log in this form do."""
 _FIRST = _LAST = 20
 _KINDS = 1000
 
@@ -33,9 +43,12 @@ _KINDS = 1000
 )
 def messages(section: Section) -> Iterator[Fact]:
     """The telling lines, the first and the last few of each kind."""
-    program = next((name for name in ("ovsdb-server", "ovn-controller", "ovn-northd") if name in section.source), "ovs-vswitchd")
+    named = f"{section.source} {section.command}"
+    program = next((name for name in ("ovs-vswitchd", *_OTHERS) if name in named), "")
+    kept: list[tuple[Line, str]] = []
     kinds: dict[str, tuple[int, deque[tuple[Line, str]]]] = {}
     for line in section.lines:
+        program = program or _whose(line.text)
         parts = line.text.split("|", 4)
         if len(parts) < 5 or (module := parts[2].partition("(")[0]) not in _MODULES or parts[3] not in _LEVELS:
             continue
@@ -51,9 +64,16 @@ def messages(section: Section) -> Iterator[Fact]:
         kinds[kind] = (count + 1, last)
         message = f"{parts[2]}|{parts[3]}|{text}"
         if count < _FIRST:
-            yield LogMessage(at=section.place(line), program=program, message=message)
+            kept.append((line, message))
         else:
             last.append((line, message))
     for _, last in kinds.values():
-        for line, message in last:
-            yield LogMessage(at=section.place(line), program=program, message=message)
+        kept += last
+    for line, message in kept:
+        yield LogMessage(at=section.place(line), program=program, message=message)
+
+
+def _whose(text: str) -> str:
+    """Return the daemon that a line can only be of; empty for those that any of them writes."""
+    text = text[:400]
+    return "ovs-vswitchd" if _OWN.search(text) else next((name for name, known in _OTHERS.items() if known.search(text)), "")

@@ -16,7 +16,7 @@ MAX_SYMBOLS = 4096
 _HEADING = re.compile(
     r"#?\s{0,8}(?:Overhead|Children|Self|samples)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|\s{0,24}samples\s+pcnt\s+function"
 )
-_ROW = re.compile(r"\s{0,12}(\d{1,3}(?:[.,]\d{1,2})?)%\s+(\S.*)")
+_ROW = re.compile(r"\s{0,12}(?:[-+]\s{0,8})?(\d{1,3}(?:[.,]\d{1,2})?)%\s+(\S.*)")
 _OLD = re.compile(r"\s{1,24}\d{1,15}\.\d{2}\s+(\d{1,3}\.\d)%\s+(\S{1,300})\s+(\S{1,300})\s*$")
 """perf top before 3.0: samples, share, function and object."""
 _SYMBOL = re.compile(r"\[([.kguH])\]\s?(\S.*)")
@@ -27,6 +27,8 @@ _DEFAULT = ("Overhead", "Shared Object", "Symbol")
     "perf report",
     command=r"perf\s+(?:report|top)\b",
     shape=r"#?\s{0,8}(?:Overhead|Children)\s{2,}.{0,400}Symbol|\s{0,8}PerfTop:|\s{0,24}samples\s+pcnt\s+function"
+    # People often leave the heading out.
+    r"|\s{0,12}(?:[-+]\s{0,8})?\d{1,3}\.\d\d%\s{1,8}(?:\d{1,3}\.\d\d%\s{1,8})?\S.{0,80}\s\[[.kguH]\]\s"
     r"|# Samples: .{1,40} of event|Samples: .{1,40} of event '.{0,80}Event count|# To display the perf\.data header",
     file=r"(?:^|/)perf[_-](?:report|top)[\w.-]*$",
 )
@@ -58,6 +60,9 @@ def _symbol(section: Section, line: Line, columns: tuple[str, ...], row: re.Matc
     if not marked:
         return None
     cells = [row[1], *re.split(r"\s{2,}|(?<=%)\s", row[2][: marked.start()].strip())]
+    if "Self" not in columns and len(cells) > 1 and cells[1].endswith("%"):
+        # With children, and nobody said so: the second number is what the symbol used itself.
+        columns = ("Children", "Self", *columns[1:])
     cell = dict(zip(columns, cells, strict=False))
     percent = (cell.get("Self") or row[1]).strip("% ").replace(",", ".")
     command = cell.get("Command") or cell.get("Pid:Command", "").partition(":")[2]

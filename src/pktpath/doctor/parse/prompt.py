@@ -6,7 +6,10 @@ Source: the transcripts and documents of the tests; sosreport names its files af
 import re
 from typing import NamedTuple
 
-_SHELL = re.compile(r"\s{0,8}(?:\(\S+\) ?)?(?:\[[^\]]{1,80}\] ?|[\w.-]+@[\w.-]+[^$#%>]{0,80}|[~/][\w./-]* ?)?([$#]) +(\S.*)")
+_SHELL = re.compile(
+    r"\s{0,8}(?:\(\S+\) ?)?(?:\[[^\]]{1,80}\] ?|[\w.-]+@[\w.-]+[^$#%>]{0,80}|[~/][\w./-]* ?)?"
+    r"(?:([$#]) +|(#)(?=(?:ovs-|ethtool |ip |tc |cat /|nstat|netstat |perf |strace )))(\S.*)"
+)
 _NAMED = re.compile(r"\s{0,8}(?:\(\S+\) ?)?(?:\[[^\]]{1,80}\] ?|[\w.-]+@[\w.-]+)")
 _HYPHENS = str.maketrans(
     {"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{HYPHEN}": "-", "\N{MINUS SIGN}": "-", "\N{NO-BREAK SPACE}": " "}
@@ -41,13 +44,14 @@ class Command(NamedTuple):
 
 def command_of(line: str) -> Command | None:
     """Return the command behind a prompt; None for a line without a prompt."""
-    if "$ " not in line and "# " not in line:
+    if "$ " not in line and "# " not in line and line.lstrip()[:1] != "#":
         return None
     found = _SHELL.match(line)
     if not found or len(line) > 4000:
         return None
-    text, scope = plain(found[2])
-    return Command(text, scope, found[1] == "#" and not _NAMED.match(line), found[2]) if text else None
+    text, scope = plain(found[3])
+    bare = found[2] is not None or (found[1] == "#" and not _NAMED.match(line))
+    return Command(text, scope, bare, found[3]) if text else None
 
 
 def plain(typed: str) -> tuple[str, str]:

@@ -2,6 +2,9 @@
 
 A section begins at a prompt whose command a parser knows, or at a line with the shape of a known output. It ends at the next
 prompt, at a fence of a code block, or where another shape begins. Lines are read once and never kept.
+
+What people paste is often moved to the right, as Markdown wants it, or quoted as in mail: the margin of a section is what stands
+before its prompt and its first line, or before the line that has its shape, and is taken off each of its lines.
 """
 
 import functools
@@ -17,6 +20,8 @@ from pktpath.doctor.parse.shapes import Shapes
 
 MAX_LINE = 1 << 16
 """Characters of a line; what is longer is cut into several."""
+_MARGIN = re.compile(r"((?:> ?){0,8})[ \t]{0,16}")
+"""The marks of a quotation, and blanks."""
 
 
 class Transcript:
@@ -42,6 +47,7 @@ class Transcript:
         self._source, self._scope, self._when, self._order = source, scope, when, order
         self._command = command
         self._lines = enumerate(lines, 1)
+        self._margin = ""
         self._ahead: Line | None = None
         self._parsers = all_parsers()
         self._shapes = _shapes(self._parsers)
@@ -51,14 +57,21 @@ class Transcript:
         if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
         while (line := self._next()) is not None:
-            command = command_of(line.text)
-            found = self._known(command.text) if command else None
-            if command and found is not None:
-                yield from self._section(*found, command.text, command.scope or self._scope, command.typed)
+            quote, margin = _margin(line.text)
+            command = command_of(line.text[len(quote) :])
+            known = self._known(command.text) if command else None
+            if command and known is not None:
+                self._margin = margin
+                yield from self._section(*known, command.text, command.scope or self._scope, command.typed)
             # Headings of tables begin with # too, as in perf report.
-            elif (command is None or command.bare) and (shaped := self._shape(line.text)) is not None:
-                self._ahead = line
-                yield from self._section(*shaped, "", self._scope)
+            elif command is None or command.bare:
+                # Where the shape has blanks of its own they are no margin.
+                for self._margin in dict.fromkeys((quote, margin)):
+                    inner = line._replace(text=line.text[len(self._margin) :])
+                    if (shaped := self._shape(inner.text)) is not None:
+                        self._ahead = inner
+                        yield from self._section(*shaped, "", self._scope)
+                        break
 
     def _named(self) -> tuple[Parser, dict[str, str]] | None:
         """Return whose output all of it is by its name, if that says so."""
@@ -99,20 +112,33 @@ class Transcript:
     def _body(self, own: Parser) -> Iterator[Line]:
         """Give the lines of a section; the line that ends it waits for `facts`."""
         first = self._ahead
+        # Behind a prompt it takes a line to know whether the output stands as far to the right.
+        margin, sure = self._margin, first is not None
         if first is not None:
             self._ahead = None
             yield first
         after_empty, whose = True, self._shapes.whose
         for number, raw in self._lines:
             text = raw.rstrip("\r\n")
-            line = Line(number, text)
-            if ("$ " in text or "# " in text) and (typed := command_of(text)) and self._ends(typed):
-                self._ahead = line
+            as_pasted = line = Line(number, text)
+            if margin:
+                if text.startswith(margin):
+                    sure, text = True, text[len(margin) :]
+                    line = Line(number, text)
+                elif not text.strip("> \t"):
+                    line = Line(number, text := "")
+                elif sure:
+                    self._ahead = as_pasted
+                    return
+                else:
+                    margin = ""
+            if ("$ " in text or "# " in text or text[:1] == "#") and (typed := command_of(text)) and self._ends(typed):
+                self._ahead = as_pasted
                 return
             if text[:3] == "```":
                 return
             if (after_empty or not own.bulk) and text and (other := whose(text)) is not None and other is not own:
-                self._ahead = line
+                self._ahead = as_pasted
                 return
             after_empty = not text
             yield line
@@ -128,6 +154,12 @@ class Transcript:
         for number, raw in self._lines:
             return Line(number, raw.rstrip("\r\n"))
         return None
+
+
+def _margin(text: str) -> tuple[str, str]:
+    """Return the marks of a quotation that a line begins with, and these with the blanks behind them."""
+    found = _MARGIN.match(text)
+    return (found[1], found[0]) if found else ("", "")
 
 
 @functools.cache

@@ -27,7 +27,7 @@ def larger(case: Case) -> Remedy:
     """Return the remedy that doubles the table."""
     most = limit(case, MAX)
     return sysctl(
-        MAX, str(2 * most[1] if most else 262_144), str(most[1]) if most else "", effect="Room for more connections.",
+        MAX, str(2 * most[1] if most else 262_144), str(most[1]) if most else "", times=2, effect="Room for more connections.",
         cost="About 300 bytes for each entry; raise net.netfilter.nf_conntrack_buckets with it, or lookups become slow.",
         verify=f"sysctl {COUNT} stays well below {MAX}, and dmesg says no more of a full table",
     )  # fmt: skip

@@ -2,7 +2,9 @@
 
 Source: the drivers' own tables of strings (drivers/net/ethernet/*), include/uapi/linux/if_link.h for those of the link, the
 ENA driver's documentation for allowances. Names that only look like loss are left out: XDP_DROP is a program's wish, filtered
-and unknown frames are nobody's, `rx_dropped` of the link counts those too.
+and unknown frames are nobody's (mlx5 counts them in rx_steer_missed_packets), `rx_dropped` of the link counts those too.
+igb and virtio_net have the same name, rx_queue_N_drops, for different things: want of descriptors, and frames that the driver
+could not use. What the host of a virtual machine drops for want of descriptors no counter of the guest shows.
 """
 
 import functools
@@ -17,10 +19,12 @@ from pktpath.doctor.rules._devices import Device
 _WORDS = {
     "ring": r"rx_no_buffer(_count)?|rx_no_dma_resources|rx_out_of_buffer|(port_)?rx_nodesc_drops?(_cnt)?|rx_drops_no_frags|"
     r"rx_no_bufs?|no_buff_discards|rx_missed(_errors)?|rx_fifo_errors|rx_over_errors|rx_discards|rx_total_discard_pkts|"
-    r"pkts rx OOB|rx_queue_N_drops|rxN_drops|port\.rx_dropped|rx_dropped\.nic|rx_steer_missed_packets|rx_no_desc(_drop)?s?",
-    "port": r"rx_discards_phy|rx_prioN_discards|rxpp_fifo_overflow_drop|rx_input_fifo_overflow_drop|pmem_fifo_overflow_drop",
+    r"pkts rx OOB|rx_queue_N_drops|rxN_drops|port\.rx_dropped|rx_dropped\.nic|rx_no_desc(_drop)?s?|rx_fw_discards|"
+    r"rx_drops_no_erx_descr|rx_drops|rx_overruns|rx_queue_drop_cnt(\[N\])?|hc_rx_discards_no_wqe",
+    "port": r"rx_discards_phy|rx_prioN_(buf_)?discards?|rxpp_fifo_overflow_drop|rx_input_fifo_overflow_drop|"
+    r"pmem_fifo_overflow_drop|rx_drops_no_pbuf|rx_brb_discard|dev_out_of_buffer",
     "memory": r"(rx_)?alloc_rx_(page|buff)(_failed|_failures)?|rx_alloc_(failed|fail)|rx buf alloc fail|rx_drops_no_skbs|"
-    r"rx_no_memory|rx_buff_alloc_err",
+    r"rx_no_memory|rx_buff_alloc_err|rx_page_alloc_fail|rx_skb_alloc_fail|rx_skb_alloc_discard",
     "allowance": r"(bw_in|bw_out|pps|conntrack|linklocal)_allowance_exceeded",
     "transmit": r"tx_timeout(_count)?s?|tx_dropped|tx_queue_dropped|tx_fifo_errors",
 }  # fmt: skip
@@ -28,10 +32,12 @@ _KNOWN = {kind: re.compile(rf"(?:^|.*[ .:_\]])(?:{words})$") for kind, words in 
 MEANING = {
     "ring": "the card had no free descriptor to put them in, as the CPU that serves the queue came too late",
     "port": "the card's own buffer ran over before they reached a ring, as the bus or the memory took them too slowly",
+    "driver": "the driver could not use them: it got no memory for them, or they did not fit its buffers",
     "memory": "the driver got no memory for new buffers",
     "allowance": "the cloud provider's limit for this size of machine was reached: they were held back or dropped there",
     "transmit": "the driver could not send them",
 }
+_VIRTIO = re.compile(r"rx_queue_[0-9]{1,4}_(?:kicks|xdp_drops)$")
 _RECEIVED = re.compile(
     r"(?:^|.*[ .:_\]])(?:rx_packets|rx_pkts|rx_ucast_packets|rx_unicast|rx_queue_N_packets|rxN_packets|ucast pkts rx)$"
 )
@@ -74,9 +80,13 @@ class Loss:
 def losses(case: Case) -> list[Loss]:
     """Return what cards lost, the most telling family of each kind: two names may count the same frames."""
     families: dict[tuple[Device, str, str], list[Change]] = {}
-    for change in (*case.changes("nic"), *case.changes("link")):
-        if change.rise and (kind := kind_of(change.counter.name, change.counter.group)):
-            device = (change.counter.at.scope, change.counter.owner)
+    counted = case.changes("nic")
+    # Only virtio_net counts kicks of its queues, and XDP beside the drops of each.
+    virtio = {(one.counter.at.scope, one.counter.owner) for one in counted if _VIRTIO.match(one.counter.name)}
+    for change in (*counted, *case.changes("link")):
+        device = (change.counter.at.scope, change.counter.owner)
+        name = f"virtio {change.counter.name}" if device in virtio else change.counter.name
+        if change.rise and (kind := kind_of(name, change.counter.group) or kind_of(change.counter.name, change.counter.group)):
             families.setdefault((device, kind, _family(change.counter.name)), []).append(change)
     best: dict[tuple[Device, str], Loss] = {}
     for (device, kind, name), changes in families.items():
@@ -100,6 +110,8 @@ def kind_of(name: str, group: str = "nic") -> str:
     if "xdp" in name:
         return ""
     family = _family(name)
+    if family.startswith(("veb.", "virtio rx_queue_")):
+        return "driver" if family == "virtio rx_queue_N_drops" else ""
     return next((kind for kind, known in _KNOWN.items() if known.match(family)), "")
 
 

@@ -78,6 +78,15 @@ def evidence(*changes: Change) -> tuple[Place, ...]:
     return tuple(places)[:6]
 
 
+def damaged(change: Change, whole: int) -> Severity:
+    """Return how much wrong checksums matter: one in ten thousand is felt, and single ones come in from everywhere."""
+    if not change.twice:
+        return Severity.NOTE
+    if not whole or change.rise >= 1e-4 * whole:
+        return Severity.PROBLEM
+    return Severity.WARNING if change.rise >= 10 else Severity.NOTE
+
+
 def per_cent(part: int, whole: int) -> str:
     """Return `2.1 %`, `0.04 %`, `100 %`."""
     share = 100 * part / whole if whole else 0.0

@@ -29,7 +29,7 @@ def conntrack_drops_packets(case: Case) -> Iterator[Finding]:
         confidence=Confidence.CERTAIN if dropped else Confidence.LIKELY,
         summary=f"Packets of new connections were dropped, because the table of tracked connections was full: the kernel's "
         "log says so "
-        f"in {len(logged)} lines{words}.",
+        f"in {len(logged)} line{'s' if len(logged) > 1 else ''}{words}.",
         evidence=(*(one.at for one in logged[:4]), *(change.counter.at for change in dropped[:2])),
         why="Each connection that the firewall, NAT or ct actions saw keeps an entry until its timeout; without room for a "
         "new entry, "

@@ -4,6 +4,8 @@ A packet without a megaflow is queued for ovs-vswitchd on a Netlink socket; when
 than packets come, the packet is dropped and `lost` counts it. On the userspace datapath `lost` counts upcalls that left no
 megaflow, and most of these packets are forwarded nevertheless: there coverage/show (`datapath_drop_upcall_error`) tells of loss.
 
+A kernel datapath counts such a packet in `missed` as well (`ovs_dp_process_packet`).
+
 Speaks, as a problem, when `lost` of a kernel datapath rises between two looks. With one look, when it is at least 1 % of what
 missed, as a warning, as it may be long ago. Silent about less, and about userspace datapaths (see ovs-drops-packets).
 Source: net/openvswitch/datapath.c (queue_userspace_packet, ovs_dp_upcall), ovs-dpctl(8).
@@ -47,12 +49,12 @@ def datapath_drops_upcalls(case: Case) -> Iterator[Finding]:
                     about=last.name,
                     remedies=tuple(_remedies(case)),
                 )
-        elif last.lost >= ENOUGH and last.lost >= SHARE * (last.missed + last.lost):
+        elif last.lost >= ENOUGH and last.lost >= SHARE * last.missed:
             yield Finding(
                 severity=Severity.WARNING,
                 confidence=Confidence.POSSIBLE,
                 summary=f"{last.name} has lost {last.lost:,} packets on their way to ovs-vswitchd since it began to count, "
-                f"{100 * last.lost / (last.missed + last.lost):.1f} % of those that had no megaflow.",
+                f"{100 * last.lost / max(1, last.missed):.1f} % of those that had no megaflow.",
                 evidence=(last.at,),
                 why=_WHY + " Whether it still happens, one look does not tell.",
                 about=last.name,

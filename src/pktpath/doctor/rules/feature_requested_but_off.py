@@ -73,7 +73,7 @@ def _why(
     kinds: Mapping[Device, str],
 ) -> tuple[str, str] | None:
     """Return what stands in the way, in few words and in a sentence; None where nobody needs to hear it."""
-    kind, link = kinds.get(device, ""), links.get(device)
+    kind, link = kinds.get(device, "") or _called(device[1]), links.get(device)
     if kind in {"bridge", "bond", "team", "vlan", "802.1Q VLAN Support", "macvlan", "bonding"}:
         below = devices.get((device[0], link.lower)) if link and link.lower else None
         if below and (lower := below.get(name)) and not lower.active:
@@ -91,6 +91,12 @@ def _why(
         cannot = "" if _switchable(broken, known) else ", which this device cannot do"
         return f"it needs {wanted(broken)}{cannot}", f"{printed(name)} {broken.explain()}."
     return "the driver keeps it so", "No rule of the kernel stands in its way, so it is the driver's or the card's."
+
+
+def _called(name: str) -> str:
+    """Return what a device must be by its name, where nobody said what it is."""
+    found = re.match(r"(bond|team|br-|br(?=\d)|virbr|docker)", name)
+    return {"bond": "bond", "team": "team"}.get(found[1], "bridge") if found else "vlan" if re.match(r"\w+\.\d", name) else ""
 
 
 def _switchable(broken: Rule, known: Mapping[str, DeviceFeature]) -> bool:

@@ -1,6 +1,6 @@
 """The datapath may not have more megaflows.
 
- At the limit no megaflow is added any more: each packet of a new flow takes the slow path, and every packet after it too, and
+At the limit no megaflow is added any more: each packet of a new flow takes the slow path, and every packet after it too, and
 revalidators delete megaflows early. The limit is other_config:flow-limit (200,000) at most; ovs-vswitchd lowers its own below
 that when looking through all megaflows takes long, from 1.3 s on, and raises it again by steps; it begins with 10,000.
 

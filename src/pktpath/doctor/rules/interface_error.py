@@ -75,11 +75,14 @@ def _remove(interface: OvsInterface) -> Remedy:
 
 
 def _memory(case: Case) -> Remedy:
+    before = value_of(case, "dpdk-socket-mem")
+    nodes = [int(word) if word.isdigit() and len(word) < 8 else 0 for word in before.split(",")]
+    more = ",".join(str(2 * max(1024, size)) for size in nodes)
     return other_config(
         "dpdk-socket-mem",
-        "2048",
-        value_of(case, "dpdk-socket-mem"),
-        effect="DPDK takes 2048 MiB of huge pages on node 0 (one number a node, with commas) when ovs-vswitchd starts next.",
+        more,
+        before,
+        effect=f"DPDK takes {more} MiB of huge pages (one number a NUMA node, from node 0 on) when ovs-vswitchd starts next.",
         cost="The memory is gone for others, and must be there as huge pages; restarting ovs-vswitchd interrupts traffic.",
         verify="ovs-vsctl show has no line `error:`; ovs-appctl dpdk/get-malloc-stats tells what is left",
     )

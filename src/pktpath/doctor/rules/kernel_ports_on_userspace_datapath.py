@@ -1,6 +1,6 @@
 """Devices of the kernel are ports of the userspace datapath.
 
- A bridge with datapath_type=netdev can have ordinary interfaces (veth, cards with a kernel driver, TAPs) as ports. They are
+A bridge with datapath_type=netdev can have ordinary interfaces (veth, cards with a kernel driver, TAPs) as ports. They are
 read and written by the main thread with AF_PACKET sockets or TAP file descriptors: system calls and copies for each batch, no
 poll-mode thread, and, unless userspace-tso-enable is on, no segmentation offload and no checksum offload through them.
 

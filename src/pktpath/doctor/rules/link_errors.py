@@ -21,7 +21,8 @@ from pktpath.doctor.rules._nic_loss import received
 
 _WIRE = re.compile(
     r"(?:^|.*[ .:_\]])(?:rx_crc_errors(?:_phy)?|rx_frame_errors|rx_align(?:ment)?_errors|rx_symbol_err(?:or)?s?(?:_phy)?|"
-    r"rx_alignment_symbol_errors|rx_fcs_errors|crc_errors|tx_carrier_errors|carrier_changes|link_down_events(?:_phy)?)$"
+    r"rx_alignment_symbol_errors|rx_fcs_errors|rx_fcs_err_frames|RxFCSErrors|crc_errors|"
+    r"tx_carrier_errors|carrier_changes|link_down_events(?:_phy)?)(?:\.nic)?$"
 )
 _MANY, _SHARE, _FEW = 1.0, 1e-4, 1e-3
 

@@ -5,19 +5,20 @@ listen(2), but no more than `net.core.somaxconn`. When it is full, the last ACK 
 ListenOverflows and, with other reasons, ListenDrops; clients try again after 1, 2, 4 … seconds. Source: `tcp_v4_syn_recv_sock`,
 `tcp_conn_request`, net/ipv4; listen(2).
 
-Speaks when either rose between two looks. With one look it notes totals above 1 of 1,000 connections.
-Silent without new ones.
+Speaks when either rose between two looks: a problem where the queue overflowed; SYNs that were dropped for other reasons are a
+warning from two a second, else a note, as scans and bad packets of others do that (netdata#3234, #4281). With one look it notes
+totals above 1 of 1,000 connections. Silent without new ones.
 """
 
 from collections.abc import Iterator
 
-from pktpath.doctor.case import Case
+from pktpath.doctor.case import Case, Change
 from pktpath.doctor.facts.host import Counter, Setting
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.remedy import sysctl
 from pktpath.doctor.rules._protocols import evidence, protocols, told
 
-_SHARE = 1e-3
+_SHARE, _OFTEN = 1e-3, 2.0
 _NAME = "net.core.somaxconn"
 
 
@@ -33,7 +34,7 @@ def listen_queue_overflows(case: Case) -> Iterator[Finding]:
             continue
         overflow = lost[0].counter.name == "TcpExtListenOverflows"
         yield Finding(
-            severity=Severity.PROBLEM if lost[0].twice else Severity.NOTE,
+            severity=_severity(lost[0], overflow=overflow),
             confidence=counters.confidence if overflow else Confidence.POSSIBLE,
             summary=f"Connections to a server{counters.where} are dropped before it accepts them: {', '.join(map(told, lost))}; "
             f"{opened:,} were accepted into the queue.",
@@ -57,3 +58,11 @@ def listen_queue_overflows(case: Case) -> Iterator[Finding]:
             else (),
             proof="ss -ltn: a socket in LISTEN whose Recv-Q is above its Send-Q has its queue full",
         )  # fmt: skip
+
+
+def _severity(lost: Change, *, overflow: bool) -> Severity:
+    if not lost.twice:
+        return Severity.NOTE
+    if overflow:
+        return Severity.PROBLEM
+    return Severity.WARNING if lost.rate is None or lost.rate >= _OFTEN else Severity.NOTE

@@ -36,7 +36,7 @@ def neighbour_table_overflow(case: Case) -> Iterator[Finding]:
         about=family,
         remedies=(
             sysctl(
-                name, larger, limit.value if limit else "",
+                name, larger, limit.value if limit else "", times=4,
                 effect="Room for more neighbours; raise gc_thresh2 and gc_thresh1 with it.",
                 cost="Some hundred bytes a neighbour; a scan of the network fills a larger table.",
                 verify="ip -s neigh | wc -l stays below it, and dmesg says no more of it",

@@ -24,6 +24,7 @@ _NEXT = {
     "ring": "Which CPU serves the queue, and is it at 100 % in softirq? See /proc/interrupts, mpstat -P ALL 1 and "
     "/proc/net/softnet_stat while the counter rises.",
     "port": "lspci -vv for the width and speed of the bus (LnkSta), the NUMA node of the card, and whether pause frames are on.",
+    "driver": "dmesg for page allocation failures and for frames that were too long; the MTU at the other end.",
     "memory": "dmesg for page allocation failures, and vm.min_free_kbytes.",
     "allowance": "The provider's table of limits for this type of machine.",
     "transmit": "dmesg for NETDEV WATCHDOG, and the driver's other tx_ counters.",

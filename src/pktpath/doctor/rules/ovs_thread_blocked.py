@@ -6,7 +6,8 @@ waiting for … to quiesce`). While the main thread is away nobody answers OpenF
 while handlers are, upcalls wait; while a revalidator is, statistics and changed flows do.
 
 Speaks when a thread was late at least three times, or once for five seconds. Silent about hw_offload threads that used no CPU:
-they wait for work in a way that Open vSwitch 3.1 takes for being late (seen with an idle one: 40218 ms, 24 ms user).
+they wait for work in a way that Open vSwitch 3.1 takes for being late (seen with an idle one: 40218 ms, 24 ms user). Silent about
+logs of other daemons that look alike; where nothing tells whose a log is, it says so.
 Source: lib/timeval, lib/ovs-rcu of Open vSwitch.
 """
 
@@ -18,7 +19,7 @@ from typing import NamedTuple
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.host import LogMessage
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
-from pktpath.doctor.rules._ovs import logged, some
+from pktpath.doctor.rules._ovs import some
 
 OFTEN = 3
 LONG = 5000
@@ -34,6 +35,7 @@ _MEANS = {
     "pmd": "Meanwhile the queues of this thread are not emptied, and packets are lost when their rings are full.",
     "urcu": "Meanwhile memory that others gave back is not freed.",
 }
+_UNNAMED = "The log does not say whose it is: ovs-vswitchd, ovn-controller, ovn-northd and ovsdb-server all log in this form."
 
 
 class _Late(NamedTuple):
@@ -51,17 +53,18 @@ class _Late(NamedTuple):
 )
 def ovs_thread_blocked(case: Case) -> Iterator[Finding]:
     """One finding a kind of thread."""
-    kinds: dict[str, list[_Late]] = defaultdict(list)
-    for message in logged(case):
+    kinds: dict[tuple[str, str], list[_Late]] = defaultdict(list)
+    for message in (one for one in case.all(LogMessage) if one.program in {"ovs-vswitchd", ""}):
+        who = message.program
         if found := _LATE.match(message.message):
             late = _Late(message, int(found[2]), int(found[3]) + int(found[4]))
             if not (found[1] or "").startswith("hw_offload") or (late.cpu or 0) * 2 > late.ms:
-                kinds[_kind(found[1] or "main")].append(late)
+                kinds[who, _kind(found[1] or "main")].append(late)
         elif found := _WAITED.match(message.message):
-            kinds[_kind(found[2])].append(_Late(message, int(found[1]), None))
+            kinds[who, _kind(found[2])].append(_Late(message, int(found[1]), None))
         elif found := _SPENT.match(message.message):
-            kinds[_kind(found[1])].append(_Late(message, int(found[2]), None))
-    for kind, found_late in kinds.items():
+            kinds[who, _kind(found[1])].append(_Late(message, int(found[2]), None))
+    for (who, kind), found_late in kinds.items():
         longest = max(found_late, key=lambda late: late.ms)
         if len(found_late) < OFTEN and longest.ms < LONG:
             continue
@@ -71,10 +74,11 @@ def ovs_thread_blocked(case: Case) -> Iterator[Finding]:
         cpu = f" with {share} % of that time on a CPU" if share is not None else ""
         yield Finding(
             severity=Severity.WARNING,
-            confidence=Confidence.LIKELY,
-            summary=f"{_name(kind)} of ovs-vswitchd did not come round for up to {longest.ms} ms{cpu} ({times}).",
+            confidence=Confidence.LIKELY if who else Confidence.POSSIBLE,
+            summary=f"{_name(kind)} of {who or 'a daemon of Open vSwitch or OVN'} did not come round for up to {longest.ms} ms"
+            f"{cpu} ({times}).",
             evidence=some([longest.message.at, *(late.message.at for late in found_late)]),
-            why=_MEANS.get(kind, "Meanwhile its work waits.") + _reason(share),
+            why=(_MEANS.get(kind, "Meanwhile its work waits.") if who else _UNNAMED) + _reason(share),
             about=f"{kind} thread",
             proof="utilities/usdt-scripts/kernel_delay.py of Open vSwitch on its process tells system calls, ready and "
             "stopped time of "

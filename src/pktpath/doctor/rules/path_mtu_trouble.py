@@ -69,8 +69,8 @@ def path_mtu_trouble(case: Case) -> Iterator[Finding]:
                         verify=f"ping -c 3 -M do -s {ping.size} {ping.target} says message too long, and transfers no longer "
                         "hang",
                         lasting=(
-                            ("systemd-networkd", "[Link]\nMTUBytes=SIZE"),
-                            ("NetworkManager", "nmcli connection modify CONNECTION mtu SIZE")),
+                            ("systemd-networkd", "the .network file of the device:\n[Link]\nMTUBytes=SIZE"),
+                            ("NetworkManager", "nmcli connection modify CONNECTION 802-3-ethernet.mtu SIZE")),
                     ),
                     sysctl(
                         "net.ipv4.tcp_mtu_probing", "1", "0", effect="TCP finds the size by itself when segments vanish.",

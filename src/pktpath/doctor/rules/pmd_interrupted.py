@@ -9,6 +9,7 @@ The cycles of pmd-perf-show do not show it: time that was taken away counts as t
 `Used TSC cycles` for a thread that had half a core). Source: proc(5) (nonvoluntary_ctxt_switches), pmd.rst of Open vSwitch.
 """
 
+import re
 from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
@@ -16,6 +17,7 @@ from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 
 RATE = 10.0
+_CORE = re.compile(r"pmd-c(\d{2,4})(?!\d)")
 _WHY = (
     "The scheduler gave the core to something else, while packets waited in rings that are not emptied: another process, "
     "interrupts, or the hypervisor under a virtual machine (steal)."
@@ -32,8 +34,8 @@ def pmd_interrupted(case: Case) -> Iterator[Finding]:
     """One finding a thread."""
     for pair in case.pairs(Thread):
         thread, before = pair.last, pair.first.involuntary
-        core = thread.name[5:7]
-        if not thread.name.startswith("pmd-c") or not core.isdigit() or before is None or thread.involuntary is None:
+        core = _CORE.match(thread.name)
+        if core is None or before is None or thread.involuntary is None:
             continue
         rise, seconds = thread.involuntary - before, pair.seconds
         if seconds and rise >= RATE * seconds:
@@ -44,7 +46,7 @@ def pmd_interrupted(case: Case) -> Iterator[Finding]:
                 evidence=(pair.last.at, pair.first.at),
                 why=_WHY,
                 about=thread.name,
-                remedies=(_isolate(int(core)),),
+                remedies=(_isolate(int(core[1])),),
             )
 
 
@@ -53,7 +55,7 @@ def _isolate(core: int) -> Remedy:
         command=f"tuned-adm profile cpu-partitioning  # with isolated_cores={core} in /etc/tuned/cpu-partitioning-variables.conf",
         effect=f"The scheduler, timers, RCU and interrupts stay away from core {core}.",
         cost="Needs a reboot for the kernel's command line; nothing else runs on that core any more unless it is pinned there.",
-        undo="tuned-adm profile balanced  # and reboot",
+        undo="tuned-adm profile OLD  # note `tuned-adm active` before; and reboot",
         verify="nonvoluntary_ctxt_switches of the thread stands still, and top shows it at 100 %",
         lasting=(("kernel command line", f"isolcpus={core} nohz_full={core} rcu_nocbs={core}"),),
     )

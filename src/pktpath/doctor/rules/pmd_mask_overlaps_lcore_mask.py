@@ -1,6 +1,6 @@
 """A core that polls also runs the threads of DPDK that do not.
 
- pmd-cpu-mask says on which cores poll-mode threads run, dpdk-lcore-mask where all other threads of ovs-vswitchd may: the main
+pmd-cpu-mask says on which cores poll-mode threads run, dpdk-lcore-mask where all other threads of ovs-vswitchd may: the main
 thread, handlers and revalidators inherit it. On a core in both a poll-mode thread, which never sleeps, and those take turns:
 packets wait for milliseconds, and upcalls and control do as well.
 

@@ -54,7 +54,7 @@ def process_without_huge_pages(case: Case) -> Iterator[Finding]:
                     effect="Buffers lie in pages of 2 MiB: one TLB entry instead of 512.",
                     cost="The memory is taken away from everything else, and the process must be restarted: packets stop "
                     "meanwhile.",
-                    undo="sysctl -w vm.nr_hugepages=0 after the process has ended",
+                    undo="sysctl -w vm.nr_hugepages=0  # or what it was; after the process has ended",
                     verify="pmap -x PID shows memfd:seg_ or /dev/hugepages, and HugePages_Free of /proc/meminfo has fallen",
                     lasting=(("kernel command line", "hugepagesz=2M hugepages=1024"), ("sysctl.d", "vm.nr_hugepages = 1024")),
                 ),

@@ -76,11 +76,12 @@ def _add(gone: dict[int, dict[str, Place]], pid: int, path: str, at: Place) -> N
 
 
 def _restart(who: str) -> Remedy:
-    unit = "openvswitch-switch" if "ovs" in who else "SERVICE"
+    unit = "openvswitch-switch" if "ovs" in who else "UNIT"
     return Remedy(
         command=f"systemctl restart {unit}",
-        effect="The process starts with the files that are on disk now.",
+        effect="The process starts with the files that are on disk now."
+        + (" (The unit is called openvswitch on RHEL, CentOS and Fedora.)" if "ovs" in who else ""),
         cost="Its connections break and its packets stop until it is back; ovs-vswitchd loses the flows of its cache.",
-        undo="Install the version from before and restart once more; `ldd` of the program shows which files it would load.",
+        undo=f"apt install PACKAGE=OLD && systemctl restart {unit}  # dnf downgrade PACKAGE; ldd of the program shows its files",
         verify="pmap -x of the new process shows no library with (deleted)",
     )

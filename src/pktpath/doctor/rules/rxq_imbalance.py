@@ -101,7 +101,7 @@ def _rebalance(case: Case) -> Iterator[Remedy]:
         command="ovs-appctl dpif-netdev/pmd-rxq-rebalance",
         effect="Queues are given to threads anew, the busiest first, by the load of the last minute.",
         cost="Threads stop for some milliseconds while queues move: packets may be lost once.",
-        undo="none needed: the assignment before is not kept; other_config:pmd-rxq-affinity of an Interface pins a queue",
+        undo="ovs-vsctl set Interface PORT other_config:pmd-rxq-affinity=QUEUE:CORE  # pins a queue where it was",
         verify="ovs-appctl dpif-netdev/pmd-rxq-show a minute later shows similar usage on the threads",
         lasting=(("Open vSwitch", "ovs-vsctl set Open_vSwitch . other_config:pmd-auto-lb=true  # moves them by itself"),),
     )

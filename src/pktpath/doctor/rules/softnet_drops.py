@@ -5,9 +5,9 @@ CPU, wait in a queue of the CPU that takes at most `net.core.netdev_max_backlog`
 before any protocol sees it, and counted in the second column of /proc/net/softnet_stat. The queue fills when this CPU gets more
 than it can serve, or no time to serve it. Source: `enqueue_to_backlog`, net/core/dev.c; Documentation/networking/scaling.rst.
 
-Speaks when the column rose between two looks. With one look it notes the total where it is more than 1 of 10,000 frames.
-Silent otherwise: old drops, of a start or a test, stay in the column until the next boot.
-Silent without new drops.
+Speaks when the column rose between two looks: a problem from one frame a second, a warning below. With one look it notes the
+total where it is more than 1 of 10,000 frames. Silent otherwise: old drops, of a start or a test, stay in the column until the
+next boot. Silent without new drops.
 """
 
 from collections.abc import Iterator
@@ -36,13 +36,16 @@ def softnet_drops(case: Case) -> Iterator[Finding]:
     if not rows:
         return
     rows.sort(key=lambda row: -row.rise("dropped"))
-    now = any(row.changes["dropped"].twice for row in rows)
+    if now := any(row.changes["dropped"].twice for row in rows):
+        rows = [row for row in rows if row.changes["dropped"].twice]
+    lost = [row.changes["dropped"] for row in rows]
+    often = now and (lost[0].seconds is None or sum(change.rise for change in lost) >= lost[0].seconds)
     limited = sum(row.rise("flow_limit_count") for row in rows)
     size = next((one.value for one in case.latest(Setting) if one.where == "sysctl" and one.name == _NAME), "")
     larger = str(2 * int(size)) if size.isdigit() and len(size) < 10 else "2000"
     words = "; ".join(f"{row.cpu}: {told(row.changes['dropped'])}" for row in rows[:4])
     yield Finding(
-        severity=Severity.PROBLEM if now else Severity.NOTE,
+        severity=Severity.PROBLEM if often else Severity.WARNING if now else Severity.NOTE,
         confidence=Confidence.CERTAIN if now else Confidence.POSSIBLE,
         summary=f"Received frames are dropped before any protocol sees them, because the backlog of a CPU is full: {words}."
         if now
@@ -56,7 +59,7 @@ def softnet_drops(case: Case) -> Iterator[Finding]:
         about=rows[0].cpu,
         remedies=(
             sysctl(
-                _NAME, larger, size, effect="The backlog of every CPU takes longer bursts.",
+                _NAME, larger, size, times=2, effect="The backlog of every CPU takes longer bursts.",
                 cost="More memory and more delay for what waits; it does not help when the CPU is busy all the time.",
                 verify="the second column of /proc/net/softnet_stat no longer rises",
             ),

@@ -4,7 +4,8 @@ The kernel counts them in TcpInCsumErrors, and in TcpInErrs with other damage. A
 CRC) catches nearly all. What does is a device or program that changes frames and forgets the sum, or that was to fill in
 a partial checksum and did not; and memory or links that break. Sources: `tcp_v4_rcv`, net/ipv4/tcp_ipv4.c; RFC 2012.
 
-Speaks when TcpInCsumErrors rose between two looks; with one look it notes a total above 1 of 10,000 segments. Silent
+Speaks when TcpInCsumErrors rose between two looks: a problem from 1 of 10,000 segments, below a warning, and a note for fewer
+than ten, as single ones come from anywhere on the public net. With one look it notes a total above 1 of 10,000 segments. Silent
 where `partial-checksums-reach-a-receiver` explains it.
 """
 
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.host import Counter
-from pktpath.doctor.finding import Confidence, Finding, Severity, rule
+from pktpath.doctor.finding import Confidence, Finding, rule
 from pktpath.doctor.rules._partial_checksum import victims
-from pktpath.doctor.rules._protocols import evidence, per_cent, protocols, told
+from pktpath.doctor.rules._protocols import damaged, evidence, per_cent, protocols, told
 
 _SHARE = 1e-4
 
@@ -32,7 +33,7 @@ def tcp_checksum_errors(case: Case) -> Iterator[Finding]:
             continue
         share = f", {per_cent(wrong.rise, segments)} of all segments" if segments else ""
         yield Finding(
-            severity=Severity.PROBLEM if wrong.twice else Severity.NOTE,
+            severity=damaged(wrong, segments),
             confidence=Confidence.CERTAIN if wrong.twice else Confidence.POSSIBLE,
             summary=f"TCP segments with a wrong checksum are dropped{counters.where}: {told(wrong)}{share}.",
             evidence=evidence(wrong),

@@ -23,12 +23,16 @@ _NAME = "net.ipv4.tcp_rmem"
 @rule(Counter, ask="nstat -zas twice, under load", well="No TCP socket drops segments for want of room.", topic="tcp")
 def tcp_prunes_or_backlog_drops(case: Case) -> Iterator[Finding]:
     """One finding a namespace."""
-    before = {one.at.scope: one.value for one in case.latest(Setting) if one.where == "sysctl" and one.name == _NAME}
+    known = {one.at.scope: one.value for one in case.latest(Setting) if one.where == "sysctl" and one.name == _NAME}
     for counters in protocols(case):
         lost = [change for change in counters.rose(*_NAMES) if change.twice]
         total = sum(change.rise for change in lost)
         if total < _LEAST or total < _SHARE * counters.rise("TcpInSegs"):
             continue
+        before = known.get(counters.scope, "")
+        now = [int(word) for word in before.split() if word.isdigit() and len(word) < 10]
+        least, usual, most = now if len(now) == 3 else (4096, 131_072, 0)
+        larger = f"{least} {usual} {max(32 << 20, 2 * most)}"
         yield Finding(
             severity=Severity.PROBLEM,
             confidence=Confidence.CERTAIN,
@@ -41,8 +45,8 @@ def tcp_prunes_or_backlog_drops(case: Case) -> Iterator[Finding]:
             about=counters.scope,
             remedies=(
                 sysctl(
-                    _NAME, "4096 131072 33554432", before.get(counters.scope, ""), scope=counters.scope,
-                    effect="Receive buffers may grow to 32 MiB.",
+                    _NAME, larger, before, scope=counters.scope,
+                    effect=f"Receive buffers may grow to {int(larger.split()[2]) >> 20} MiB.",
                     cost="Memory for each connection; sockets whose program set SO_RCVBUF do not grow.",
                     verify=f"nstat -zas {lost[0].counter.name} no longer rises",
                 ),

@@ -2,8 +2,9 @@
 
 TSO makes many segments of one, and each needs a checksum of its own and its bytes from several places: the kernel lets a
 device do it only while transmit checksums and scatter-gather are on (`netdev_fix_features`, net/core/dev.c). Somebody who
-switches `tx` or `sg` off, often to be rid of bad checksums in a capture, loses TSO and, without scatter-gather, GSO as well:
-every segment then goes down the stack alone, which costs several times the CPU.
+switches `tx` or `sg` off, often to be rid of bad checksums in a capture, loses TSO. With `tx` off GSO stays: large frames still
+go down the stack, and the CPU cuts and sums them at its end. With `sg` off GSO goes too, and every segment goes down the stack
+alone, which costs several times the CPU.
 
 Speaks when TSO is off, requested on, and checksums or scatter-gather are off though they can be switched.
 Silent when TSO is fixed off, or off because somebody asked for that; and where the checksums are off though requested on, as

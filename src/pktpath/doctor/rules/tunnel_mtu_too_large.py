@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.device import Link
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
-from pktpath.doctor.remedy import inside
+from pktpath.doctor.remedy import inside, link_file
 from pktpath.doctor.rules._devices import links_of, places
 from pktpath.doctor.rules._tunnels import TUNNELS, underlays
 
@@ -59,10 +59,7 @@ def tunnel_mtu_too_large(case: Case) -> Iterator[Finding]:
                     verify=f"ping -M do -s {fits - 28} through the tunnel is answered; IpFragCreates of nstat does not rise",
                     lasting=(
                         ("NetworkManager", f"nmcli connection modify CONNECTION 802-3-ethernet.mtu {fits}"),
-                        (
-                            "systemd-networkd",
-                            f"/etc/systemd/network/90-pktpath-{dev}.link:\n[Match]\nOriginalName={dev}\n[Link]\nMTUBytes={fits}",
-                        ),
+                        link_file(dev, [f"MTUBytes={fits}"]),
                     ),
                 ),
                 Remedy(

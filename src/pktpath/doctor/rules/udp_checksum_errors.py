@@ -3,8 +3,8 @@
 UdpInCsumErrors counts datagrams of sockets, and of tunnels that end here (VXLAN, Geneve): those were once known for wrong outer
 or inner sums with offloads on (flannel#1279, calico#3145). Source: `udp_queue_rcv_one_skb`, `__udp4_lib_rcv`, net/ipv4/udp.c.
 
-Speaks when it rose between two looks; with one look it notes a total above 1 of 1,000 datagrams. Silent where
-`vxlan-bad-udp-checksums` explains it.
+Speaks when it rose between two looks: a problem from 1 of 10,000 datagrams, below a warning, and a note for fewer than ten. With
+one look it notes a total above 1 of 1,000 datagrams. Silent where `vxlan-bad-udp-checksums` explains it.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.device import DeviceFeature
 from pktpath.doctor.facts.host import Counter, LogMessage
-from pktpath.doctor.finding import Confidence, Finding, Severity, rule
-from pktpath.doctor.rules._protocols import evidence, per_cent, protocols, told
+from pktpath.doctor.finding import Confidence, Finding, rule
+from pktpath.doctor.rules._protocols import damaged, evidence, per_cent, protocols, told
 from pktpath.doctor.rules.vxlan_bad_udp_checksums import vxlan_bad_udp_checksums
 
 _SHARE = 1e-3
@@ -33,7 +33,7 @@ def udp_checksum_errors(case: Case) -> Iterator[Finding]:
                 continue
             logged = [one for one in case.all(LogMessage) if "UDP: bad checksum" in one.message]
             yield Finding(
-                severity=Severity.PROBLEM if wrong.twice else Severity.NOTE,
+                severity=damaged(wrong, total),
                 confidence=Confidence.CERTAIN if wrong.twice else Confidence.POSSIBLE,
                 summary=f"UDP datagrams with a wrong checksum are dropped{counters.where}: {told(wrong)}, "
                 f"{per_cent(wrong.rise, total)} of all.",

@@ -24,6 +24,7 @@ _NAME = "net.core.rmem_max"
 def udp_receive_buffer_full(case: Case) -> Iterator[Finding]:
     """One finding a namespace and version of IP."""
     before = next((one.value for one in case.latest(Setting) if one.name == _NAME), "")
+    larger = str(max(8 << 20, 2 * int(before) if before.isdigit() and len(before) < 10 else 0))
     for counters in protocols(case):
         for name, read in (("UdpRcvbufErrors", "UdpInDatagrams"), ("Udp6RcvbufErrors", "Udp6InDatagrams")):
             lost = counters.changes.get(name)
@@ -44,7 +45,8 @@ def udp_receive_buffer_full(case: Case) -> Iterator[Finding]:
                 about=counters.scope,
                 remedies=(
                     sysctl(
-                        _NAME, "8388608", before, effect="Programs that ask for a larger buffer get up to 8 MiB.",
+                        _NAME, larger, before,
+                        effect=f"Programs that ask for a larger buffer get up to {int(larger) >> 20} MiB.",
                         cost="Memory, and older data in the queue; programs that do not ask keep net.core.rmem_default.",
                         verify=f"nstat -zas {name} no longer rises",
                     ),

@@ -1,6 +1,6 @@
 """Vhost-user ports have nobody at the other end.
 
- A vhost-user port works when a virtual machine (or another user of virtio) is connected and has enabled its queues. Until then
+A vhost-user port works when a virtual machine (or another user of virtio) is connected and has enabled its queues. Until then
 pmd-rxq-show lists its queues as disabled, dpctl/show an MTU of 0 or `could not retrieve stats`, and `status` of the interface
 says disconnected. That is how ports of machines that are switched off look.
 

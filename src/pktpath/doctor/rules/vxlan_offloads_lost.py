@@ -10,7 +10,8 @@ On the wire such traffic is UDP. What a card does for TCP it does for the TCP in
 
 Speaks as a note: about the cards below a tunnel where there is one; else, if a table is all there is, about what VXLAN would find
 there. A warning where two looks show 1 Gbit/s or more sent through the tunnel over a card that could not be switched.
-Silent where nothing is lost, and about virtual devices.
+Silent where nothing is lost, about virtual devices, and about what a table does not show because it was cut or searched
+(`| grep`), or its kernel is too old to tell.
 Source: include/linux/netdev_features.h, Documentation/networking/segmentation-offloads.rst, net/ipv4/udp_offload.c.
 """
 
@@ -29,6 +30,14 @@ _TUNNEL = {
     "tx-udp_tnl-csum-segmentation": "segmentation in the card when outer UDP checksums are on",
     "rx-udp_tunnel-port-offload": "receive checksums and spreading by what is inside",
 }
+_BEHIND = {
+    "tx-udp_tnl-segmentation": ("rx-all", "tx-vlan-stag-hw-insert", "busy-poll"),
+    "tx-udp_tnl-csum-segmentation": ("rx-all", "tx-vlan-stag-hw-insert", "busy-poll"),
+    "rx-udp_tunnel-port-offload": ("tls-hw-tx-offload", "tls-hw-rx-offload", "rx-gro-hw", "tls-hw-record", "rx-gro-list"),
+}
+"""What ethtool prints behind each of them. Kernels before 4.13, whose tables end earlier, told cards of ports all the same."""
+WHOLE = 25
+"""Features: a table with fewer was cut or searched."""
 MUCH = 125e6
 """Bytes a second."""
 
@@ -51,18 +60,18 @@ def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
     alone = set() if tunnels or links_of(case) else _cards(case, kinds)
     for device, known in features_of(case).items():
         asked = device in below if tunnels else device in alone
-        if asked and (lost := tuple(name for name in _TUNNEL if not ((one := known.get(name)) and one.active))):
+        if asked and (lost := tuple(name for name in _TUNNEL if _lost(name, known))):
             found.setdefault(lost, []).append((device, known))
     for lost, devices in found.items():
         (device, known), names = devices[0], listed(device[1] for device, _ in devices)
         above = below.get(device, [])
         rates = [rate for tunnel in above if (rate := rate_of(case, (tunnel.scope, tunnel.name), "tx"))]
         much = any(rate.packets * rate.size >= MUCH for rate in rates) and "tx-udp_tnl-segmentation" in lost
-        keeps = [text for name, text in _TUNNEL.items() if name not in lost]
+        keeps = [text for name, text in _TUNNEL.items() if name in known and name not in lost]
         switchable = [name for name in lost if (one := known.get(name)) and not one.fixed and one.requested is None]
         yield Finding(
             severity=Severity.WARNING if much and switchable else Severity.NOTE,
-            confidence=Confidence.CERTAIN,
+            confidence=Confidence.CERTAIN if all(name in known for name in lost) else Confidence.LIKELY,
             summary=f"{_subject(above)} over {names} loses {listed(_TUNNEL[name] for name in lost)} ({_said(lost, known)})"
             + (f"; it keeps {listed(keeps)}." if keeps else "."),
             evidence=places(
@@ -73,7 +82,18 @@ def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
             "does: GSO cuts just before the card, and GRO merges what arrives; that costs CPU, and nothing breaks.",
             about=device[1] if len(devices) == 1 else "",
             remedies=_switch(device, switchable),
+            proof=""
+            if all(name in known for name in lost)
+            else f"ethtool -k {device[1]} | grep -e udp_tnl -e udp_tunnel, and uname -r",
         )
+
+
+def _lost(name: str, known: dict[str, DeviceFeature]) -> bool:
+    """Whether a feature is off; one that is not in the table is lost only where the table shows all others of its kernel."""
+    if one := known.get(name):
+        return not one.active
+    whole = len(known) >= WHOLE and any(one.fixed for one in known.values())
+    return whole and any(later in known for later in _BEHIND[name])
 
 
 def _cards(case: Case, kinds: dict[Device, str]) -> set[Device]:
