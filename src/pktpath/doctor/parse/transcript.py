@@ -24,6 +24,9 @@ _MARGIN = re.compile(r"((?:> ?){0,8})[ \t]{0,16}")
 """The marks of a quotation, and blanks."""
 
 
+_MARGINS = (" ", "\t", ">")
+
+
 class Transcript:
     """One document that is being read."""
 
@@ -57,8 +60,9 @@ class Transcript:
         if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
         while (line := self._next()) is not None:
-            quote, margin = _margin(line.text)
-            command = command_of(line.text[len(quote) :])
+            text = line.text
+            quote, margin = _margin(text) if text[:1] in _MARGINS else ("", "")
+            command = command_of(text[len(quote) :]) if "$ " in text or "#" in text else None
             known = self._known(command.text) if command else None
             if command and known is not None:
                 self._margin = margin
@@ -66,10 +70,10 @@ class Transcript:
             # Headings of tables begin with # too, as in perf report.
             elif command is None or command.bare:
                 # Where the shape has blanks of its own they are no margin.
-                for self._margin in dict.fromkeys((quote, margin)):
-                    inner = line._replace(text=line.text[len(self._margin) :])
-                    if (shaped := self._shape(inner.text)) is not None:
-                        self._ahead = inner
+                for self._margin in (quote,) if quote == margin else (quote, margin):
+                    inner = text[len(self._margin) :]
+                    if (shaped := self._shape(inner)) is not None:
+                        self._ahead = Line(line.number, inner)
                         yield from self._section(*shaped, "", self._scope)
                         break
 
