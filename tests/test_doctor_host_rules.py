@@ -2,7 +2,9 @@
 
 import pytest
 
+from pktpath.doctor.case import took
 from pktpath.doctor.diagnose import diagnose
+from pktpath.doctor.facts.host import KernelLog
 from pktpath.doctor.finding import Confidence, Severity
 from support.doctor import EVIDENCE, case_of, evidence, findings, says
 
@@ -362,3 +364,29 @@ def test_a_path_that_tells_its_limit_is_a_note() -> None:
     assert said(case_of(lossy, large.replace("ping: local error: message too long, mtu=1450\n", ""))) == set(), (
         "nothing gets through"
     )
+
+
+def test_a_log_that_says_nothing_was_asked() -> None:
+    case = case_of("$ dmesg\n(nothing during the last day)\n")
+    assert [fact.lines for fact in case.all(KernelLog)] == [1]
+    well = {rule.id for rule in diagnose(case).well}
+    assert {"neighbour-table-overflow", "conntrack-drops-packets"} <= well
+    assert "neighbour-table-overflow" in {rule.id for rule in diagnose(case_of("$ uname -r\n6.1.0\n")).unasked}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.538856, "0.54 s"), (2.054, "2.1 s"), (5.0, "5 s"), (12.996, "13 s"), (300.0, "300 s")]
+)
+def test_spans_are_told_in_sensible_figures(seconds: float, words: str) -> None:
+    assert took(seconds) == words
+
+
+def test_who_sends_partial_checksums_is_known_by_the_pair() -> None:
+    """Only a device that is the other end of a port is accused, though other namespaces have the same numbers."""
+    case = evidence("cases/partial_checksums_of_a_pair")
+    said = says(case, "partial-checksums-reach-a-receiver", "sending veth a0 ")
+    assert said.about == "a0"
+    assert [remedy.command.split("  #")[0] for remedy in said.remedies[:2]] == [
+        "ip netns exec h1 ethtool -K a0 tx off",
+        "ip netns exec h2 ethtool -K c0 tx off",
+    ]

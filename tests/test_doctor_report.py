@@ -103,6 +103,9 @@ def test_the_verdict_counts(severities, line):
     found = tuple(finding(severity=Severity[name], rule=name + str(k)) for k, name in enumerate(severities))
     told = replace(diagnosis(), findings=found)
     assert verdict(told) == line
+    if severities == ["NOTE"]:
+        choice = replace(told, findings=(finding(severity=Severity.NOTE, remedies=(tso("e1"),)),))
+        assert verdict(choice) == f"{line[:-1]}; what the notes offer is a choice."
     assert text(told).splitlines()[0] == line[: len(text(told).splitlines()[0])]
 
 

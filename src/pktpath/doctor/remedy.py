@@ -4,6 +4,7 @@ Sources: ethtool(8), udev(7), nm-settings-nmcli(5) (ethtool.*), systemd.link(5),
 sysctl.d(5), ovs-vswitchd.conf.db(5).
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 
@@ -125,7 +126,9 @@ def interface_option(name: str, column: str, key: str, value: str, *, effect: st
 
 
 def inside(scope: str, command: str) -> str:
-    """Return the command as it is typed for a network namespace; as it is without one."""
+    """Return the command as it is typed for a network namespace, by its name or as `pid-5`; as it is without one."""
+    if found := re.fullmatch(r"pid-(\d+)", scope):
+        return f"nsenter -t {found[1]} -n {command}"
     return f"ip netns exec {shlex.quote(scope)} {command}" if scope else command
 
 

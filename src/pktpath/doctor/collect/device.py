@@ -17,19 +17,20 @@ if TYPE_CHECKING:
 
 MOST = 128
 """Devices that are asked for their settings; the look stays below two seconds of CPU with them."""
-_NOT_SUPPORTED = "not supported by their drivers"
+NOT_SUPPORTED = "not supported by their drivers"
+COUNTS_NOTHING = "their drivers count nothing"
 _LOOPBACK = "lo"
 """It has features, and neither queues nor a driver."""
 
 
-def choose(book: Notebook, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def choose(book: Notebook, names: Sequence[str], wanted: Sequence[str], most: int = MOST) -> list[str]:
     """Return the devices to ask, the important ones first; say how many are left out."""
     if wanted:
         return list(dict.fromkeys(wanted))
     order = sorted(names, key=_importance)
-    if len(order) > MOST:
-        book.lacks(f"features and queues of {len(order) - MOST} of {len(order)} devices", f"only {MOST} are asked", "name them")
-    return order[:MOST]
+    if len(order) > most:
+        book.lacks(f"features and queues of {len(order) - most} of {len(order)} devices", f"only {most} are asked", "name them")
+    return order[:most]
 
 
 def _importance(name: str) -> int:
@@ -61,7 +62,7 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
         else:
             without.append(name)
     if without:
-        book.lacks(f"ethtool -S of {_some(without)}", "their drivers count nothing")
+        book.lacks(f"ethtool -S of {_some(without)}", COUNTS_NOTHING)
 
 
 def device_settings(book: Notebook, devices: Sequence[str]) -> None:
@@ -77,14 +78,14 @@ def device_settings(book: Notebook, devices: Sequence[str]) -> None:
 
     def ask(option: str, name: str, show: Callable[[], str], driver: str = "") -> None:
         if (driver, option) in never:
-            refused[option, _NOT_SUPPORTED].append(name)
+            refused[option, NOT_SUPPORTED].append(name)
             return
         try:
             book.keep(f"ethtool {option} {name}", show())
         except (Refused, BadInput) as error:
             reason = _reason(name, str(error))
             refused[option, reason].append(name)
-            if driver and reason == _NOT_SUPPORTED:
+            if driver and reason == NOT_SUPPORTED:
                 never.add((driver, option))
 
     for name in devices:
@@ -113,7 +114,7 @@ def _virtual_driver(device: "HostDevice") -> str:
 
 def _reason(name: str, message: str) -> str:
     reason = message.removeprefix(f"{name}: ")
-    return _NOT_SUPPORTED if "not supported" in reason else reason
+    return NOT_SUPPORTED if "not supported" in reason else reason
 
 
 def _some(names: Sequence[str]) -> str:
