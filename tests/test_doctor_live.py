@@ -121,6 +121,8 @@ def test_a_healthy_host_is_left_in_peace():
     assert {feature.dev for feature in case.all(DeviceFeature)} >= {"lo", "v1", "v2"}
     assert "irq" in {setting.where for setting in case.all(Setting)}
     assert steps
+    # That virtual devices have no rings and count nothing is no lack.
+    assert not missing(case, "ethtool")
     assert alarms(case) == []
 
 
@@ -175,6 +177,13 @@ def test_without_privileges_it_says_what_it_could_not_see():
     done = subprocess.run([sys.executable, str(drop), "all", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stderr == ""
     assert "the kernel's log" in done.stdout or "CAP_" in done.stdout
+    with Net(1) as net:
+        code = (
+            "from pktpath.doctor.collect import look\nprint([one for one in look(seconds=0).missing if 'namespace' in one.what])"
+        )
+        done = subprocess.run([sys.executable, str(drop), "all", code], capture_output=True, text=True, check=True, timeout=120)
+        assert "other network namespace" in done.stdout, net.space
+        assert done.stdout.count("needs CAP_SYS_ADMIN") == 1
 
 
 @pytest.mark.oracle
@@ -365,6 +374,15 @@ def test_processes_that_nobody_can_look_into():
     case = look_at_process(2, seconds=0.1)
     assert missing(case, "a thread of the kernel has none of its own")
     assert not any("CAP_SYS_PTRACE" in item.why for item in case.missing)
+
+
+@pytest.mark.peer
+def test_what_a_process_reads_and_writes_is_not_taken_down(tmp_path):
+    needs("strace")
+    with python("import os, time\nwhile True:\n  os.write(os.open('/dev/null', 1), b'sec' + b'ret'); time.sleep(0.01)") as child:
+        case = look(pid=child.pid, seconds=0.5, save=tmp_path)
+    assert "write" in {call.name for call in case.all(Syscall)}
+    assert not [path.name for path in tmp_path.iterdir() if "secret" in path.read_text()]
 
 
 @pytest.mark.peer

@@ -444,3 +444,12 @@ def test_redaction_leaves_a_diagnosis_without_secrets_as_it_is():
     assert redact(told).findings == told.findings
     drawn = [fact for fact in redact(told).case if type(fact) in DRAWN]
     assert sorted(map(repr, drawn)) == sorted(repr(fact) for fact in told.case)
+
+
+def test_a_live_report_does_not_list_what_is_not_here():
+    told = replace(diagnosis(live=True), unasked=tuple(a_rule(f"r{k}", ask=f"ovs-appctl a{k}") for k in range(30)))
+    short = text(told)
+    assert "Not asked: 30 questions about what is not here, or takes a closer look (--pid N)" in short
+    assert "ovs-appctl" not in short
+    assert "ovs-appctl a29" in text(told, everything=True)
+    assert "ovs-appctl a0" in text(replace(told, case=Case([])))

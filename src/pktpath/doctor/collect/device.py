@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 128
 """Devices that are asked for their settings; the look stays below two seconds of CPU with them."""
-NOT_SUPPORTED = "not supported by their drivers"
-COUNTS_NOTHING = "their drivers count nothing"
+_NOT_SUPPORTED = "not supported by their drivers"
 _LOOPBACK = "lo"
 """It has features, and neither queues nor a driver."""
 
@@ -48,7 +47,6 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
     from pktpath.control.ethtool_text import statistics_text
     from pktpath.host.ethtool import HostDevice
 
-    without = []
     for name in devices:
         if name == _LOOPBACK:
             continue
@@ -59,10 +57,6 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
             continue
         if found:
             book.keep(f"ethtool -S {name}", statistics_text(found), changing=True)
-        else:
-            without.append(name)
-    if without:
-        book.lacks(f"ethtool -S of {_some(without)}", COUNTS_NOTHING)
 
 
 def device_settings(book: Notebook, devices: Sequence[str]) -> None:
@@ -78,15 +72,16 @@ def device_settings(book: Notebook, devices: Sequence[str]) -> None:
 
     def ask(option: str, name: str, show: Callable[[], str], driver: str = "") -> None:
         if (driver, option) in never:
-            refused[option, NOT_SUPPORTED].append(name)
             return
         try:
             book.keep(f"ethtool {option} {name}", show())
         except (Refused, BadInput) as error:
             reason = _reason(name, str(error))
-            refused[option, reason].append(name)
-            if driver and reason == NOT_SUPPORTED:
+            if driver and reason == _NOT_SUPPORTED:
+                # A bridge has no rings: nothing is missing.
                 never.add((driver, option))
+            else:
+                refused[option, reason].append(name)
 
     for name in devices:
         device = HostDevice(name)
@@ -114,7 +109,7 @@ def _virtual_driver(device: "HostDevice") -> str:
 
 def _reason(name: str, message: str) -> str:
     reason = message.removeprefix(f"{name}: ")
-    return NOT_SUPPORTED if "not supported" in reason else reason
+    return _NOT_SUPPORTED if "not supported" in reason else reason
 
 
 def _some(names: Sequence[str]) -> str:

@@ -44,7 +44,8 @@ def system_calls(book: Notebook, pid: int, seconds: float, threads: Sequence[Use
         words = ["-f", "-p", str(pid)]
     book.progress(f"strace watches {'threads that do not poll' if pollers else 'all threads'} of process {pid} for {seconds:g} s")
     _strace(book, pid, what, ["strace", "-c", *words], seconds)
-    _strace(book, pid, what, ["strace", *words], min(_LINES, seconds))
+    # What it reads and writes is nobody's business: not a letter of it is shown.
+    _strace(book, pid, what, ["strace", "-s", "0", *words], min(_LINES, seconds))
 
 
 def _strace(book: Notebook, pid: int, what: str, words: list[str], seconds: float) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pktpath.doctor.collect.device import COUNTS_NOTHING, NOT_SUPPORTED, choose
+from pktpath.doctor.collect.device import choose
 from pktpath.doctor.collect.host import count_network, settle_network
 from pktpath.doctor.collect.notebook import Notebook
+from pktpath.doctor.collect.proc import field as status
 from pktpath.doctor.collect.proc import link, numbers
 from pktpath.errors import BadInput, Refused
 from pktpath.host.netns import inside_of
@@ -21,6 +22,8 @@ MOST = 8
 """Namespaces that a look at the host looks into: some 30 ms of CPU each."""
 _DEVICES = 16
 """Devices that are asked in each."""
+_CAP_SYS_ADMIN = 21
+"""Source: capability.h."""
 _NAMED = "/run/netns"
 _OURS = "/proc/thread-self/ns/net"
 
@@ -38,7 +41,7 @@ def of_host() -> bool:
     """Whether we are where the machine's first process is: who looks from within another namespace has chosen that one."""
     # Not even root may ask every init; the kernel's own thread 2 is there too.
     first = link("/proc/1/ns/net") or link("/proc/2/ns/net")
-    return first == link(_OURS)
+    return not first or first == link(_OURS)
 
 
 def others(pids: Iterable[int] = ()) -> list[Space]:
@@ -93,7 +96,6 @@ class SpaceLook:
     def _inside(self, *steps: Callable[[], None]) -> None:
         if not self._works:
             return
-        known = len(self.book.missing)
         self.book.progress(f"reading counters of the network namespace {self.space.name}")
         try:
             with inside_of(self.space.path, self.space.name):
@@ -110,8 +112,6 @@ class SpaceLook:
             self.book.lacks(
                 f"devices and counters of the network namespace {self.space.name}", why, "run as root" if denied else ""
             )
-        # What virtual devices do not know is not told again for each namespace.
-        self.book.missing[known:] = [one for one in self.book.missing[known:] if one.why not in (COUNTS_NOTHING, NOT_SUPPORTED)]
 
 
 def spaces_to_look_at(book: Notebook, pids: Iterable[int]) -> list[SpaceLook]:
@@ -119,8 +119,15 @@ def spaces_to_look_at(book: Notebook, pids: Iterable[int]) -> list[SpaceLook]:
     if not of_host():
         return []
     found = others(pids)
+    if found and not int(status(os.getpid(), "CapEff") or "0", 16) >> _CAP_SYS_ADMIN & 1:
+        book.lacks(_some([space.name for space in found], ""), "needs CAP_SYS_ADMIN", "run as root")
+        return []
     if left := [space.name for space in found[MOST:]]:
-        some = ", ".join(left[:4]) + (" …" if len(left) > 4 else "")
         remedy = "ip netns exec NAME pktpath doctor, or nsenter -t PID -n pktpath doctor"
-        book.lacks(f"{len(left)} more network namespaces ({some})", f"only {MOST} are looked at", remedy)
+        book.lacks(_some(left, "more "), f"only {MOST} are looked at", remedy)
     return [SpaceLook(book, space) for space in found[:MOST]]
+
+
+def _some(names: list[str], more: str) -> str:
+    some = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+    return f"{len(names)} {more or 'other '}network namespace{'' if len(names) == 1 else 's'} ({some})"
