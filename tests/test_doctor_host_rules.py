@@ -390,3 +390,15 @@ def test_who_sends_partial_checksums_is_known_by_the_pair() -> None:
         "ip netns exec h1 ethtool -K a0 tx off",
         "ip netns exec h2 ethtool -K c0 tx off",
     ]
+
+
+def test_checksums_that_a_userspace_datapath_needs_are_not_to_be_left_to_the_device() -> None:
+    folder = EVIDENCE / "cases/partial_checksums_of_a_pair"
+    table = (folder / "h1_ethtool_-k_a0.txt").read_text()
+    for name in ("tx-checksum-ip-generic: on", "tx-tcp-segmentation: on", "tx-tcp6-segmentation: on"):
+        assert name in table
+        table = table.replace(name, name.replace(": on", ": off" if "checksum" in name else ": off [requested on]"))
+    links = [path.read_text() for path in sorted(folder.glob("*ip_-s*"))]
+    assert findings(case_of(*links, table), "tso-off-for-want-of-checksum")
+    switch = (folder / "ovs-vsctl_show.txt").read_text()
+    assert findings(case_of(*links, table, switch), "tso-off-for-want-of-checksum") == []

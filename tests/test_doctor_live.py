@@ -16,6 +16,7 @@ import pytest
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.collect import look, plan
+from pktpath.doctor.collect.entry import _one_switch
 from pktpath.doctor.collect.host import look_at_host
 from pktpath.doctor.collect.movers import find_packet_movers
 from pktpath.doctor.collect.notebook import Notebook
@@ -538,6 +539,19 @@ def test_it_is_found(dpdk_switch):
         case = look(seconds=0.3)
     assert dpdk_switch.pid in {process.pid for process in case.all(Process)} or missing(case, str(dpdk_switch.pid))
     assert OpenFile in case
+
+
+@pytest.mark.peer
+def test_two_switches_are_not_taken_for_one():
+    if why := why_unavailable():
+        pytest.skip(why)
+    with OpenVSwitch() as one, OpenVSwitch() as other:
+        book = Notebook()
+        looks = [ProcessLook.at(book, switch.pid) for switch in (one, other)]
+        assert all(each.switch for each in looks)
+        _one_switch(book, looks)
+        assert [each.switch is None for each in looks] == [False, True]
+        assert [item.remedy for item in book.missing] == [f"pktpath doctor --pid {other.pid}"]
 
 
 @pytest.mark.peer

@@ -448,8 +448,8 @@ def test_redaction_leaves_a_diagnosis_without_secrets_as_it_is():
 
 def test_a_live_report_does_not_list_what_is_not_here():
     told = replace(diagnosis(live=True), unasked=tuple(a_rule(f"r{k}", ask=f"ovs-appctl a{k}") for k in range(30)))
-    short = text(told)
+    short = " ".join(text(told).split())
     assert "Not asked: 30 questions about what is not here, or takes a closer look (--pid N)" in short
-    assert "ovs-appctl" not in short
+    assert "ovs-appctl a" not in short
     assert "ovs-appctl a29" in text(told, everything=True)
     assert "ovs-appctl a0" in text(replace(told, case=Case([])))

@@ -84,6 +84,7 @@ def _widely(book: Notebook, host: HostLook, seconds: float, devices: Sequence[st
     looks = [one for mover in found[:_MOST_MOVERS] if (one := _begin(book, mover))]
     for mover in found[_MOST_MOVERS:]:
         book.lacks(f"process {mover.pid} {mover.name} ({mover.kind})", f"only {_MOST_MOVERS} are looked at", _closer(mover.pid))
+    _one_switch(book, looks)
     # Devices that are named are those of this namespace.
     spaces = [] if devices else spaces_to_look_at(book, [one.pid for one in looks])
     if not spaces:
@@ -101,6 +102,13 @@ def _widely(book: Notebook, host: HostLook, seconds: float, devices: Sequence[st
         one.light()
         if alive(one.pid):
             book.lacks(f"system calls, call stacks and hot symbols of {one.name}", "only looked for closely", _closer(one.pid))
+
+
+def _one_switch(book: Notebook, looks: Sequence[ProcessLook]) -> None:
+    """Ask the first switch only: what two of them count has the same names, and would be taken for one."""
+    for one in [one for one in looks if one.switch is not None][1:]:
+        one.switch = None
+        book.lacks(f"what the switch of {one.name} says of itself", "another switch is asked already", _closer(one.pid))
 
 
 def _first(host: HostLook, spaces: Sequence[SpaceLook]) -> None:

@@ -59,6 +59,11 @@ def victims(case: Case) -> Iterator[Victim]:
                 yield Victim(one, senders, tuple(sums for (scope, _), sums in software.items() if scope == one.scope), datapath)
 
 
+def behind_userspace(case: Case) -> set[tuple[str, str]]:
+    """Return the veth devices, by scope and name, whose other end is a port of a userspace datapath that loses the note."""
+    return _peers(case, {one.name for one in case.latest(OvsInterface)}) if _userspace(case) else set()
+
+
 def _peers(case: Case, ports: Collection[str]) -> set[tuple[str, str]]:
     """Return the devices that are the other ends of the datapath's ports, as far as the numbers of veth devices tell."""
     links = case.latest(Link)

@@ -47,7 +47,7 @@ def pmd_interrupted(case: Case) -> Iterator[Finding]:
                 severity=Severity.WARNING,
                 confidence=Confidence.CERTAIN,
                 summary=f"Thread {thread.name} {' and '.join(filter(None, (times, waited)))}.",
-                evidence=(pair.last.at, pair.first.at),
+                evidence=(pair.last.at, pair.first.at)[: 2 if pair.twice else 1],
                 why=_WHY,
                 about=thread.name,
                 remedies=(_isolate(int(core)),),
