@@ -2,8 +2,13 @@
 
 import pytest
 
+<<<<<<< HEAD
 from pktpath.doctor.case import Case
+=======
+from pktpath.doctor.case import took
+>>>>>>> fx2
 from pktpath.doctor.diagnose import diagnose
+from pktpath.doctor.facts.host import KernelLog
 from pktpath.doctor.finding import Confidence, Severity
 from support.doctor import EVIDENCE, case_of, evidence, facts_of, findings, says
 
@@ -422,6 +427,7 @@ def test_a_path_that_tells_its_limit_is_a_note() -> None:
     )
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("release", "times", "speaks"),
     [
@@ -540,3 +546,41 @@ def test_a_limit_that_is_not_known_is_doubled_by_the_shell() -> None:
     assert unknown.command == f"sysctl -w {name}=$((2 * $(sysctl -n {name})))"
     known = says(case_of(full, f"$ sysctl -a\n{name} = 1048576\n"), "conntrack-drops-packets").remedies[0]
     assert (known.command, known.undo) == (f"sysctl -w {name}=2097152", f"sysctl -w {name}=1048576")
+=======
+def test_a_log_that_says_nothing_was_asked() -> None:
+    case = case_of("$ dmesg\n(nothing during the last day)\n")
+    assert [fact.lines for fact in case.all(KernelLog)] == [1]
+    well = {rule.id for rule in diagnose(case).well}
+    assert {"neighbour-table-overflow", "conntrack-drops-packets"} <= well
+    assert "neighbour-table-overflow" in {rule.id for rule in diagnose(case_of("$ uname -r\n6.1.0\n")).unasked}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.538856, "0.54 s"), (2.054, "2.1 s"), (5.0, "5 s"), (12.996, "13 s"), (300.0, "300 s")]
+)
+def test_spans_are_told_in_sensible_figures(seconds: float, words: str) -> None:
+    assert took(seconds) == words
+
+
+def test_who_sends_partial_checksums_is_known_by_the_pair() -> None:
+    """Only a device that is the other end of a port is accused, though other namespaces have the same numbers."""
+    case = evidence("cases/partial_checksums_of_a_pair")
+    said = says(case, "partial-checksums-reach-a-receiver", "sending veth a0 ")
+    assert said.about == "a0"
+    assert [remedy.command.split("  #")[0] for remedy in said.remedies[:2]] == [
+        "ip netns exec h1 ethtool -K a0 tx off",
+        "ip netns exec h2 ethtool -K c0 tx off",
+    ]
+
+
+def test_checksums_that_a_userspace_datapath_needs_are_not_to_be_left_to_the_device() -> None:
+    folder = EVIDENCE / "cases/partial_checksums_of_a_pair"
+    table = (folder / "h1_ethtool_-k_a0.txt").read_text()
+    for name in ("tx-checksum-ip-generic: on", "tx-tcp-segmentation: on", "tx-tcp6-segmentation: on"):
+        assert name in table
+        table = table.replace(name, name.replace(": on", ": off" if "checksum" in name else ": off [requested on]"))
+    links = [path.read_text() for path in sorted(folder.glob("*ip_-s*"))]
+    assert findings(case_of(*links, table), "tso-off-for-want-of-checksum")
+    switch = (folder / "ovs-vsctl_show.txt").read_text()
+    assert findings(case_of(*links, table, switch), "tso-off-for-want-of-checksum") == []
+>>>>>>> fx2

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from pktpath.doctor.case import Case
 from pktpath.doctor.collect import look, plan
+from pktpath.doctor.collect.entry import _one_switch
 from pktpath.doctor.collect.host import look_at_host
 from pktpath.doctor.collect.movers import find_packet_movers
+from pktpath.doctor.collect.notebook import Notebook
 from pktpath.doctor.collect.proc import alive
-from pktpath.doctor.collect.process import look_at_process
+from pktpath.doctor.collect.process import ProcessLook, look_at_process
+from pktpath.doctor.collect.spaces import MOST, Space, SpaceLook, others, spaces_to_look_at
+from pktpath.doctor.collect.store import save
 from pktpath.doctor.collect.threads import stopped
 from pktpath.doctor.collect.tool import run
 from pktpath.doctor.diagnose import diagnose
@@ -27,7 +33,7 @@ from pktpath.doctor.facts.process import OpenFile, Process, Stack, Syscall, Thre
 from pktpath.doctor.finding import Severity
 from pktpath.doctor.parse.source import read
 from pktpath.errors import BadInput, Refused
-from support.live_switch import Net, Running, entered
+from support.live_switch import Net, Running, entered, socket_in
 from support.open_vswitch import OpenVSwitch, why_unavailable
 from support.own_network import own_network
 
@@ -116,6 +122,8 @@ def test_a_healthy_host_is_left_in_peace():
     assert {feature.dev for feature in case.all(DeviceFeature)} >= {"lo", "v1", "v2"}
     assert "irq" in {setting.where for setting in case.all(Setting)}
     assert steps
+    # That virtual devices have no rings and count nothing is no lack.
+    assert not missing(case, "ethtool")
     assert alarms(case) == []
 
 
@@ -163,12 +171,20 @@ def test_without_privileges_it_says_what_it_could_not_see():
     drop = Path(__file__).parent / "support" / "without_capabilities.py"
     code = (
         "from pktpath.doctor.collect import look\n"
-        "case = look(seconds=0.1, pid=1)\n"
+        "import os\n"
+        "case = look(seconds=0.1, pid=os.getppid())\n"
         "print(len(case.missing), *(f'{m.what}: {m.why}' for m in case.missing), sep='\\n')\n"
     )
     done = subprocess.run([sys.executable, str(drop), "all", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stderr == ""
     assert "the kernel's log" in done.stdout or "CAP_" in done.stdout
+    with Net(1) as net:
+        code = (
+            "from pktpath.doctor.collect import look\nprint([one for one in look(seconds=0).missing if 'namespace' in one.what])"
+        )
+        done = subprocess.run([sys.executable, str(drop), "all", code], capture_output=True, text=True, check=True, timeout=120)
+        assert "other network namespace" in done.stdout, net.space
+        assert done.stdout.count("needs CAP_SYS_ADMIN") == 1
 
 
 @pytest.mark.oracle
@@ -198,6 +214,70 @@ def _plain(fact):
     """Return a fact as text, without its place; what a file's name says may stand for it."""
     values = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact) if field.name != "at"}
     return repr({name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()})
+
+
+@pytest.mark.peer
+def test_a_userspace_datapath_that_loses_checksums(tmp_path):
+    if why := why_unavailable():
+        pytest.skip(why)
+    with Net(2) as net, entered(net.space), OpenVSwitch(dummy=False) as switch:
+        switch.bridge("br0")
+        for port in ("p1", "p2"):
+            switch.vsctl("add-port", "br0", port)
+        book = Notebook()
+        spaces = [SpaceLook(book, Space(name, f"/run/netns/{name}")) for name in (*net.ends, "nowhere")]
+        process = ProcessLook.at(book, switch.pid)
+        for one in spaces:
+            one.first()
+        until = time.monotonic() + 60
+        while _wrong_checksums(net.ends[1]) == 0:
+            assert time.monotonic() < until
+            with socket_in(net.ends[0], socket.AF_INET, socket.SOCK_STREAM) as client:
+                client.settimeout(0.5)
+                assert client.connect_ex(("10.9.0.2", 5000))
+        for one in spaces:
+            one.last()
+        process.light()
+    case = Case(list(book.facts()), book.missing, live=True)
+    assert [item.why for item in missing(case, "nowhere")] == ["it went away, or cannot be entered"]
+    (said,) = [finding for finding in diagnose(case).findings if finding.rule == "partial-checksums-reach-a-receiver"]
+    assert (said.severity, said.about) == (Severity.PROBLEM, "eth0")
+    assert said.remedies[0].command.startswith(f"ip netns exec {net.ends[0]} ethtool -K eth0 tx off")
+    assert said.evidence[0].scope == net.ends[1]
+    # The machine's own counters stay those of where we are, and what is saved reads the same.
+    save(book.looks, tmp_path / "looks")
+    (again,) = [one for one in diagnose(read([tmp_path / "looks"])).findings if one.rule == "partial-checksums-reach-a-receiver"]
+    assert again.summary == said.summary
+
+
+def _wrong_checksums(space):
+    with entered(space):
+        values = [line.split()[-1] for line in Path("/proc/thread-self/net/snmp").read_text().splitlines() if line[:4] == "Tcp:"]
+    return int(values[1])
+
+
+@pytest.mark.oracle
+def test_other_namespaces_are_found_from_the_host_only():
+    with Net(1) as net:
+        names = {space.name for space in others()}
+        assert {net.space, *net.ends} <= names
+        with entered(net.ends[0]):
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        with own_network():
+            nameless = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            assert [space.name for space in others([child.pid, nameless.pid])[:2]] == [net.ends[0], f"pid-{nameless.pid}"]
+            case = look(pid=nameless.pid, seconds=0.1)
+            assert {fact.dev for fact in case.all(DeviceFeature) if fact.at.scope == f"pid-{nameless.pid}"} == {"lo"}
+            case = look(pid=child.pid, seconds=0.1, devices=["lo"])
+            assert missing(case, "it has a network namespace of its own")
+        finally:
+            for one in (child, nameless):
+                one.kill()
+                one.wait()
+        with entered(net.ends[0]):
+            assert spaces_to_look_at(Notebook(), []) == []
+        assert len(spaces_to_look_at(Notebook(), [])) == min(len(others()), MOST)
 
 
 # A process
@@ -279,6 +359,54 @@ def test_a_process_that_ends_meanwhile():
         look(process="no-such-program")
     with pytest.raises(BadInput, match="no process has this name"):
         plan(process="no-such-program")
+
+
+@pytest.mark.peer
+def test_processes_that_nobody_can_look_into():
+    with pytest.raises(BadInput, match="the doctor itself"):
+        look(pid=os.getpid())
+    with python("pass") as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(BadInput, match=rf"{child.pid}: this process has ended; its parent {os.getpid()} has not"):
+            plan(pid=child.pid)
+    if "kthreadd" not in Path("/proc/2/comm").read_text():
+        pytest.skip("process 2 is not kthreadd: this runs in a container")
+    assert any("no strace and no debugger can attach" in line for line in plan(pid=2))
+    case = look_at_process(2, seconds=0.1)
+    assert missing(case, "a thread of the kernel has none of its own")
+    assert not any("CAP_SYS_PTRACE" in item.why for item in case.missing)
+
+
+@pytest.mark.peer
+def test_what_a_process_reads_and_writes_is_not_taken_down(tmp_path):
+    needs("strace")
+    with python("import os, time\nwhile True:\n  os.write(os.open('/dev/null', 1), b'sec' + b'ret'); time.sleep(0.01)") as child:
+        case = look(pid=child.pid, seconds=0.5, save=tmp_path)
+    assert "write" in {call.name for call in case.all(Syscall)}
+    assert not [path.name for path in tmp_path.iterdir() if "secret" in path.read_text()]
+
+
+@pytest.mark.peer
+def test_a_doctor_that_is_killed_leaves_no_tracer():
+    needs("strace", "setpriv")
+    code = "import sys; from pktpath.doctor.collect.process import look_at_process as look; look(int(sys.argv[1]), seconds=60.0)"
+    with python("import time\nwhile True: time.sleep(0.05)") as child:
+        status = Path(f"/proc/{child.pid}/status")
+        # Without perf the tracing begins at once.
+        code = f"import pktpath.doctor.collect.perf as perf\nperf.find = lambda name: None\n{code}"
+        doctor = subprocess.Popen([sys.executable, "-c", code, str(child.pid)], stderr=subprocess.DEVNULL)
+        try:
+            until = time.monotonic() + 60
+            while "TracerPid:\t0\n" in status.read_text():
+                assert time.monotonic() < until
+                time.sleep(0.02)
+        finally:
+            doctor.kill()
+            doctor.wait()
+        while "TracerPid:\t0\n" not in status.read_text():
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert child.poll() is None
 
 
 @pytest.mark.peer
@@ -411,6 +539,19 @@ def test_it_is_found(dpdk_switch):
         case = look(seconds=0.3)
     assert dpdk_switch.pid in {process.pid for process in case.all(Process)} or missing(case, str(dpdk_switch.pid))
     assert OpenFile in case
+
+
+@pytest.mark.peer
+def test_two_switches_are_not_taken_for_one():
+    if why := why_unavailable():
+        pytest.skip(why)
+    with OpenVSwitch() as one, OpenVSwitch() as other:
+        book = Notebook()
+        looks = [ProcessLook.at(book, switch.pid) for switch in (one, other)]
+        assert all(each.switch for each in looks)
+        _one_switch(book, looks)
+        assert [each.switch is None for each in looks] == [False, True]
+        assert [item.remedy for item in book.missing] == [f"pktpath doctor --pid {other.pid}"]
 
 
 @pytest.mark.peer

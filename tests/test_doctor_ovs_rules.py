@@ -142,6 +142,9 @@ def test_the_sleep_is_named_as_this_version_does(version, names):
     commands = " ".join(remedy.command for remedy in says(case, "pmd-idle").remedies)
     assert {name for name in ("pmd-maxsleep", "pmd-sleep-max") if name in commands} == names
     assert "pmd-cpu-mask=0x2" in commands
+    # Where that is the mask already, it is no advice.
+    case = case_of(text, '$ ovs-vsctl get Open_vSwitch . other_config\n{dpdk-init="true", pmd-cpu-mask="0x2"}\n')
+    assert "pmd-cpu-mask" not in " ".join(remedy.command for remedy in says(case, "pmd-idle").remedies)
 
 
 def test_an_idle_worker_of_pktpaths_own_switch_has_its_own_remedy():
@@ -178,6 +181,12 @@ pmd thread numa_id 0 core_id 1:
     finding = says(two_looks(before, after), "pmd-overloaded", "dpdk0 dropped 500 in 5 s", "at 200 Kpps")
     assert finding.severity == Severity.PROBLEM
     assert finding.remedies[0].command.endswith("pmd-cpu-mask=0x6")
+    # A host that is known to have two CPUs only: the first is left to the kernel.
+    stat = "$ cat /proc/stat\ncpu  2 0 2 200 0 0 0 0 0 0\ncpu0 1 0 1 100 0 0 0 0 0 0\ncpu1 1 0 1 100 0 0 0 0 0 0\n"
+    assert says(two_looks(before + stat, after + stat), "pmd-overloaded").remedies == ()
+    stat += "cpu4 1 0 1 100 0 0 0 0 0 0\n"
+    case = two_looks(before + stat, after + stat)
+    assert says(case, "pmd-overloaded").remedies[0].command.endswith("pmd-cpu-mask=0x12")
 
 
 def test_a_busy_past_is_no_load_now():
@@ -221,6 +230,7 @@ def test_a_cache_that_hits_is_let_be():
 def test_few_switches_are_the_kernels_own():
     case = evidence("cases/pmd_interrupted")
     threads = [fact for fact in case.all(Thread) if fact.name.startswith("pmd-c01")]
+    threads = [dataclasses.replace(fact, delayed=2.0) for fact in threads]
     few = [dataclasses.replace(fact, involuntary=100 + 10 * number) for number, fact in enumerate(threads)]
     assert findings(Case(few), "pmd-interrupted") == []
     assert findings(Case(threads[:1]), "pmd-interrupted") == []

@@ -103,6 +103,9 @@ def test_the_verdict_counts(severities, line):
     found = tuple(finding(severity=Severity[name], rule=name + str(k)) for k, name in enumerate(severities))
     told = replace(diagnosis(), findings=found)
     assert verdict(told) == line
+    if severities == ["NOTE"]:
+        choice = replace(told, findings=(finding(severity=Severity.NOTE, remedies=(tso("e1"),)),))
+        assert verdict(choice) == f"{line[:-1]}; what the notes offer is a choice."
     assert text(told).splitlines()[0] == line[: len(text(told).splitlines()[0])]
 
 
@@ -441,3 +444,12 @@ def test_redaction_leaves_a_diagnosis_without_secrets_as_it_is():
     assert redact(told).findings == told.findings
     drawn = [fact for fact in redact(told).case if type(fact) in DRAWN]
     assert sorted(map(repr, drawn)) == sorted(repr(fact) for fact in told.case)
+
+
+def test_a_live_report_does_not_list_what_is_not_here():
+    told = replace(diagnosis(live=True), unasked=tuple(a_rule(f"r{k}", ask=f"ovs-appctl a{k}") for k in range(30)))
+    short = " ".join(text(told).split())
+    assert "Not asked: 30 questions about what is not here, or takes a closer look (--pid N)" in short
+    assert "ovs-appctl a" not in short
+    assert "ovs-appctl a29" in text(told, everything=True)
+    assert "ovs-appctl a0" in text(replace(told, case=Case([])))

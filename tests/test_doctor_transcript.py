@@ -77,6 +77,8 @@ def test_an_output_that_stands_further_left_than_its_prompt():
         ("$ timeout --signal=INT 5s strace -p 7", "strace -p 7", ""),
         ("$ sudo -u root timeout 9 perf stat -p 1", "perf stat -p 1", ""),
         ("$ ip netns exec h1 ethtool -k e1", "ethtool -k e1", "h1"),
+        ("$ sudo nsenter -t 5 -n ethtool -k e1", "ethtool -k e1", "pid-5"),
+        ("$ nsenter --target=5 --net ip -s link", "ip -s link", "pid-5"),
         ("$ sudo ip netns exec h1 sudo ethtool -k e1", "ethtool -k e1", "h1"),
         ("$ ip -n h2 -s link", "ip -s link", "h2"),
         ("$ LC_ALL=C ethtool -k e1", "ethtool -k e1", ""),

@@ -31,6 +31,11 @@ class Pair(Generic[F]):
         return after - before if before is not None and after is not None and after > before else None
 
 
+def took(seconds: float | None) -> str:
+    """Return a span of time as people say it: `0.54 s`, `2.1 s`, `13 s`, `300 s`."""
+    return "a while" if seconds is None else f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a counter did between the first look and the last; since it began to count where there was one look only."""
@@ -57,7 +62,7 @@ class Change:
             return f"{self.rise:,} since it began to count"
         if self.seconds is None:
             return f"{self.rise:,} between two looks"
-        return f"{self.rise:,} in {self.seconds:g} s ({self.rise / self.seconds:,.1f}/s)"
+        return f"{self.rise:,} in {took(self.seconds)} ({self.rise / self.seconds:,.1f}/s)"
 
 
 @dataclass(frozen=True, slots=True)

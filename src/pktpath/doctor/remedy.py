@@ -143,7 +143,9 @@ def interface_option(name: str, column: str, key: str, value: str, *, effect: st
 
 
 def inside(scope: str, command: str) -> str:
-    """Return the command as it is typed for a network namespace; as it is without one."""
+    """Return the command as it is typed for a network namespace, by its name or as `pid-5`; as it is without one."""
+    if found := re.fullmatch(r"pid-(\d+)", scope):
+        return f"nsenter -t {found[1]} -n {command}"
     return f"ip netns exec {shlex.quote(scope)} {command}" if scope else command
 
 

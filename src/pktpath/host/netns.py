@@ -31,15 +31,28 @@ def inside(netns: str | None) -> Iterator[None]:
     if not netns or "/" in netns or netns in (".", ".."):
         message = f"{netns}: no name of a network namespace"
         raise BadInput(message)
+    with inside_of(f"{_DIRECTORY}/{netns}", netns):
+        yield
+
+
+@contextlib.contextmanager
+def inside_of(path: str, name: str) -> Iterator[None]:
+    """Run a block of this thread in the namespace of a file such as /proc/5/ns/net, which errors call `name`.
+
+    Raises:
+        BadInput: there is no such file.
+        Refused: CAP_SYS_ADMIN is missing, or it is no namespace any more.
+
+    """
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            there = os.open(f"{_DIRECTORY}/{netns}", os.O_RDONLY | os.O_CLOEXEC)
+            there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            message = f"{netns}: no such network namespace: 'ip netns' lists them ({error.strerror})"
+            message = f"{name}: no such network namespace: 'ip netns' lists them ({error.strerror})"
             raise BadInput(message) from None
         try:
-            _enter(there, netns)
+            _enter(there, name)
         finally:
             os.close(there)
         try:

@@ -22,14 +22,14 @@ _LOOPBACK = "lo"
 """It has features, and neither queues nor a driver."""
 
 
-def choose(book: Notebook, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+def choose(book: Notebook, names: Sequence[str], wanted: Sequence[str], most: int = MOST) -> list[str]:
     """Return the devices to ask, the important ones first; say how many are left out."""
     if wanted:
         return list(dict.fromkeys(wanted))
     order = sorted(names, key=_importance)
-    if len(order) > MOST:
-        book.lacks(f"features and queues of {len(order) - MOST} of {len(order)} devices", f"only {MOST} are asked", "name them")
-    return order[:MOST]
+    if len(order) > most:
+        book.lacks(f"features and queues of {len(order) - most} of {len(order)} devices", f"only {most} are asked", "name them")
+    return order[:most]
 
 
 def _importance(name: str) -> int:
@@ -47,7 +47,6 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
     from pktpath.control.ethtool_text import statistics_text
     from pktpath.host.ethtool import HostDevice
 
-    without = []
     for name in devices:
         if name == _LOOPBACK:
             continue
@@ -58,10 +57,6 @@ def device_counters(book: Notebook, devices: Sequence[str]) -> None:
             continue
         if found:
             book.keep(f"ethtool -S {name}", statistics_text(found), changing=True)
-        else:
-            without.append(name)
-    if without:
-        book.lacks(f"ethtool -S of {_some(without)}", "their drivers count nothing")
 
 
 def device_settings(book: Notebook, devices: Sequence[str]) -> None:
@@ -77,15 +72,16 @@ def device_settings(book: Notebook, devices: Sequence[str]) -> None:
 
     def ask(option: str, name: str, show: Callable[[], str], driver: str = "") -> None:
         if (driver, option) in never:
-            refused[option, _NOT_SUPPORTED].append(name)
             return
         try:
             book.keep(f"ethtool {option} {name}", show())
         except (Refused, BadInput) as error:
             reason = _reason(name, str(error))
-            refused[option, reason].append(name)
             if driver and reason == _NOT_SUPPORTED:
+                # A bridge has no rings: nothing is missing.
                 never.add((driver, option))
+            else:
+                refused[option, reason].append(name)
 
     for name in devices:
         device = HostDevice(name)

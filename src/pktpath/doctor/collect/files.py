@@ -1,5 +1,6 @@
 """What a process has open and what it has mapped."""
 
+import os
 from pathlib import Path
 
 from pktpath.doctor.collect.notebook import Notebook, refusal
@@ -21,12 +22,24 @@ def open_files(book: Notebook, pid: int) -> None:
 
 def descriptors(book: Notebook, pid: int) -> None:
     """Take down `ls -l /proc/PID/fd`: it names no peers, and costs next to nothing."""
-    book.tool(["ls", "-l", f"/proc/{pid}/fd"], f"open files of process {pid}")
+    if os.access(f"/proc/{pid}/fd", os.R_OK | os.X_OK):
+        book.tool(["ls", "-l", f"/proc/{pid}/fd"], f"open files of process {pid}")
+    else:
+        book.lacks(f"open files of process {pid}", "permission denied: only its user or root may see them", "run as root")
 
 
 def memory(book: Notebook, pid: int) -> None:
     """Take down the address space as `pmap -x` shows it."""
     book.progress(f"reading the address space of process {pid}")
+    try:
+        # It may be seen by whoever may trace the process, whatever the file's mode says.
+        with Path(f"/proc/{pid}/smaps").open("rb") as file:
+            file.read(1)
+    except PermissionError:
+        book.lacks(f"address space of process {pid}", "permission denied: only its user or root may see it", "run as root")
+        return
+    except OSError:
+        pass
     if find("pmap"):
         book.tool(["pmap", "-x", str(pid)], f"address space of process {pid}", limit=_LIMIT)
         return

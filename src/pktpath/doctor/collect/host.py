@@ -16,10 +16,10 @@ from pktpath.doctor.collect.kernel_log import kernel_log
 from pktpath.doctor.collect.notebook import Notebook
 from pktpath.errors import BadInput
 
-_COUNTERS = (
-    "/proc/net/softnet_stat", "/proc/interrupts", "/proc/softirqs", "/proc/net/snmp", "/proc/net/netstat", "/proc/net/snmp6",
-    "/proc/stat",
-)  # fmt: skip
+_COUNTERS = ("/proc/net/softnet_stat", "/proc/interrupts", "/proc/softirqs", "/proc/stat")
+"""Of the machine."""
+_OF_NETWORK = ("/proc/net/snmp", "/proc/net/netstat", "/proc/net/snmp6")
+"""Of each network namespace."""
 _OPTIONAL = frozenset({"/proc/net/snmp6"})
 """A kernel may have been built or started without them."""
 _SYSCTLS = (
@@ -68,25 +68,36 @@ class HostLook:
         self._settle()
 
     def _count(self) -> None:
-        book = self._book
         for path in _COUNTERS:
-            if path not in _OPTIONAL or Path(path).exists():
-                book.file(path, changing=True)
-        book.tool(["ip", "-s", "-d", "link"], "links and their counters", changing=True)
-        book.tool(["tc", "-s", "qdisc"], "queueing disciplines", changing=True)
-        device_counters(book, self.devices)
+            self._book.file(path, changing=True)
+        count_network(self._book, self.devices)
 
     def _settle(self) -> None:
         book = self._book
         system = platform.uname()
         book.keep("uname -a", f"{system.system} {system.node} {system.release} {system.version} {system.machine} GNU/Linux\n")
-        device_settings(book, self.devices)
-        book.keep("sysctl -a", _sysctls())
+        settle_network(book, self.devices)
         book.file("/proc/cmdline")
         values(book, _steering(self.devices), "/sys/class/net/*/queues/*/*ps_*", "receive and transmit steering (/sys/class/net)")
         values(book, _match("/proc/irq", "*/*affinity_list"), "/proc/irq/*/*affinity_list", "CPUs of interrupts (/proc/irq)")
         book.tool(["lscpu"], "NUMA nodes")
         kernel_log(book)
+
+
+def count_network(book: Notebook, devices: Sequence[str]) -> None:
+    """Take down what a network namespace counts."""
+    for path in _OF_NETWORK:
+        if path not in _OPTIONAL or Path(path).exists():
+            book.file(path, changing=True)
+    book.tool(["ip", "-s", "-d", "link"], "links and their counters", changing=True)
+    book.tool(["tc", "-s", "qdisc"], "queueing disciplines", changing=True)
+    device_counters(book, devices)
+
+
+def settle_network(book: Notebook, devices: Sequence[str]) -> None:
+    """Take down the settings of a network namespace."""
+    device_settings(book, devices)
+    book.keep("sysctl -a", _sysctls())
 
 
 def values(book: Notebook, paths: Sequence[str], pattern: str, what: str) -> None:

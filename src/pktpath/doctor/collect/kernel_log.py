@@ -37,7 +37,8 @@ def kernel_log(book: Notebook) -> None:
         book.lacks("the kernel's log", error.strerror or str(error), "run as root")
     finally:
         os.close(log)
-    book.keep("dmesg", "\n".join(rows[-_MOST:]) + "\n")
+    # That nothing was said is worth knowing, too.
+    book.keep("dmesg", "\n".join(rows[-_MOST:] or ["(nothing during the last day)"]) + "\n")
 
 
 def _row(record: str, since: float) -> list[str]:

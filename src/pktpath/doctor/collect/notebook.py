@@ -9,6 +9,7 @@ from pktpath.doctor.case import Missing
 from pktpath.doctor.collect.tool import Ran, package_of, run
 from pktpath.doctor.facts.base import Fact
 from pktpath.doctor.parse.prompt import plain
+from pktpath.doctor.remedy import inside
 
 _LONGEST = 64
 """Letters of the name of a look."""
@@ -41,8 +42,7 @@ class Look:
     @property
     def document(self) -> str:
         """Return it as people save it: a file of the kernel as it is, anything else below its command."""
-        scope = f"ip netns exec {self.scope} " if self.scope else ""
-        return self.text if self.of_file else f"$ {scope}{self.command}\n{self.text}"
+        return self.text if self.of_file else f"$ {inside(self.scope, self.command)}\n{self.text}"
 
 
 class Notebook:
@@ -52,6 +52,8 @@ class Notebook:
         self.looks: list[Look] = []
         self.missing: list[Missing] = []
         self.progress = progress
+        self.scope = ""
+        """The network namespace that is looked at; empty for the one that the doctor was started in."""
         self._began = time.monotonic()
 
     def now(self) -> float:
@@ -61,18 +63,19 @@ class Notebook:
     def keep(self, command: str, text: str, *, changing: bool = False, when: float | None = None) -> None:
         """Take down what a command or file says; `changing` says that it was read now and will say something else later."""
         if text.strip():
-            self.looks.append(Look(command, text, self.now() if changing and when is None else when))
+            self.looks.append(Look(command, text, self.now() if changing and when is None else when, self.scope))
 
     def lacks(self, what: str, why: str, remedy: str = "") -> None:
         """Take down what could not be looked at; once is enough."""
-        missing = Missing(what, why, remedy)
+        missing = Missing(f"{what} in {self.scope}" if self.scope else what, why, remedy)
         if missing not in self.missing:
             self.missing.append(missing)
 
     def file(self, path: str, what: str = "", *, changing: bool = False) -> str:
         """Take down a file of the kernel and return what it says; nothing where it cannot be read."""
         try:
-            text = Path(path).read_text(errors="replace")
+            # /proc/net is that of the main thread, whatever namespace this one is in.
+            text = Path(path.replace("/proc/net/", "/proc/thread-self/net/")).read_text(errors="replace")
         except OSError as error:
             self.lacks(what or path, refusal(error), "run as root" if isinstance(error, PermissionError) else "")
             return ""

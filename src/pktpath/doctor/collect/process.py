@@ -3,6 +3,7 @@
 First what stops nothing, while the counters of the host are watched too; what stops threads for moments comes last.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class ProcessLook:
         program = self.command.split(" ", 1)[0].rsplit("/", 1)[-1]
         return f"process {self.pid} ({program})" if program else f"process {self.pid}"
 
+    @property
+    def of_kernel(self) -> bool:
+        """Whether it is a thread of the kernel: kthreadd (2) and its children."""
+        return 2 in (self.pid, int(proc_field(self.pid, "PPid") or 0))
+
     @classmethod
     def at(cls, book: Notebook, pid: int) -> "ProcessLook":
         """Begin a look.
@@ -50,6 +56,12 @@ class ProcessLook:
             BadInput: there is no such process.
 
         """
+        if pid == os.getpid():
+            message = f"{pid}: this is the doctor itself, which cannot wait for tools while they stop it"
+            raise BadInput(message)
+        if proc_field(pid, "State")[:1] in ("Z", "X"):
+            message = f"{pid}: this process has ended; its parent {proc_field(pid, 'PPid')} has not taken notice (a zombie)"
+            raise BadInput(message)
         try:
             before = sample(pid)
         except OSError:
@@ -59,7 +71,6 @@ class ProcessLook:
             raise BadInput(message)
         one = cls(book, pid, command=command_line(pid))
         one._before = before
-        one._namespace()
         one.switch = Switch.of(pid)
         return one
 
@@ -99,6 +110,11 @@ class ProcessLook:
 
     def close(self, seconds: float, *, intrusive: bool) -> None:
         """Take down everything else; threads that poll are stopped only if `intrusive`."""
+        if self.of_kernel:
+            why = "a thread of the kernel has none of its own, and no tool can attach to it"
+            self.book.lacks(f"files, memory, system calls of process {self.pid}", why, f"perf record -g -p {self.pid}")
+            ptrace.kernel_stacks(self.book, self.pid)
+            return
         files.open_files(self.book, self.pid)
         files.memory(self.book, self.pid)
         if self.switch is not None:
@@ -112,7 +128,8 @@ class ProcessLook:
         if not alive(self.pid):
             self.book.lacks(self.name, "it ended during the look")
 
-    def _namespace(self) -> None:
+    def namespace(self) -> None:
+        """Take down that its network namespace is another one, which is not looked at."""
         if apart(self.pid, "net"):
             remedy = f"nsenter -t {self.pid} -n pktpath doctor"
             self.book.lacks(f"devices and counters that {self.name} sees", "it has a network namespace of its own", remedy)
@@ -135,6 +152,7 @@ def look_at_process(
     """
     book = Notebook(progress)
     one = ProcessLook.at(book, pid)
+    one.namespace()
     one.classify()
     one.watch(seconds)
     one.count()
@@ -153,7 +171,8 @@ def plan_for(pid: int, *, seconds: float, intrusive: bool) -> list[str]:
         one.threads = []
     pollers = [use for use in one.threads if use.polls]
     busy = [use for use in one.threads if use.polls or use.busy]
-    lines = [f"Process {pid} ({one.command[:80]}), {len(one.threads)} threads: read /proc, descriptors and address space."]
+    threads = f"{len(one.threads)} thread{'' if len(one.threads) == 1 else 's'}"
+    lines = [f"Process {pid} ({one.command[:80]}), {threads}: read /proc, descriptors and address space."]
     if one.switch is not None:
         lines.append(
             f"Ask its control socket {one.switch.socket} for counters twice, for ports, queues and flows once; change nothing."
@@ -162,6 +181,8 @@ def plan_for(pid: int, *, seconds: float, intrusive: bool) -> list[str]:
         lines.append(
             f"perf record at {perf.FREQUENCY} Hz and perf stat for {seconds:g} s: about 1 % of the CPU that it watches, no stop."
         )
+    if one.of_kernel:
+        return [*lines, "It is a thread of the kernel: no strace and no debugger can attach to it."]
     if find("strace"):
         names = ", ".join(f"{use.name} ({use.tid})" for use in pollers[:4])
         if pollers and not intrusive:

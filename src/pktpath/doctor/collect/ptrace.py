@@ -44,12 +44,13 @@ def system_calls(book: Notebook, pid: int, seconds: float, threads: Sequence[Use
         words = ["-f", "-p", str(pid)]
     book.progress(f"strace watches {'threads that do not poll' if pollers else 'all threads'} of process {pid} for {seconds:g} s")
     _strace(book, pid, what, ["strace", "-c", *words], seconds)
-    _strace(book, pid, what, ["strace", *words], min(_LINES, seconds))
+    # What it reads and writes is nobody's business: not a letter of it is shown.
+    _strace(book, pid, what, ["strace", "-s", "0", *words], min(_LINES, seconds))
 
 
 def _strace(book: Notebook, pid: int, what: str, words: list[str], seconds: float) -> None:
     with _left_running(book, pid, words[0]):
-        ran = run(words, limit=seconds + 5.0, interrupt_after=seconds, enough=_MOST_LINES, errors_too=True)
+        ran = run(words, limit=seconds + 5.0, interrupt_after=seconds, enough=_MOST_LINES, errors_too=True, dies_with_us=True)
     if ran.why:
         denied = "not permitted" in ran.said
         book.lacks(what, "needs CAP_SYS_PTRACE" if denied else ran.why, "run as root" if denied else "")
@@ -64,7 +65,7 @@ def call_stacks(book: Notebook, pid: int, threads: Sequence[Use], *, intrusive: 
     if busy and not intrusive:
         names = ", ".join(f"{use.name} ({use.tid})" for use in busy[:4])
         book.lacks(what, f"{names} would lose packets while all threads are stopped", "pktpath doctor --intrusive")
-        _kernel_stacks(book, pid)
+        kernel_stacks(book, pid)
     elif find("eu-stack"):
         _stacks(book, pid, what, ["eu-stack", "-p", str(pid), "-n", "32"])
     elif find("gdb"):
@@ -72,23 +73,23 @@ def call_stacks(book: Notebook, pid: int, threads: Sequence[Use], *, intrusive: 
                                   "-ex", "thread apply all bt 32"])  # fmt: skip
     else:
         book.lacks(what, "neither gdb nor eu-stack is installed", package_of("gdb"))
-        _kernel_stacks(book, pid)
+        kernel_stacks(book, pid)
 
 
 def _stacks(book: Notebook, pid: int, what: str, words: list[str]) -> None:
     book.progress(f"{words[0]} stops process {pid} to read its call stacks")
     with _left_running(book, pid, words[0]):
-        ran = run(words, limit=STACKS)
+        ran = run(words, limit=STACKS, dies_with_us=True)
     if ran.why and not re.search(r"^#\d|^TID ", ran.text, re.MULTILINE):
-        denied = "not permitted" in ran.said
+        denied = "not permitted" in ran.said or "Permission denied" in ran.said
         book.lacks(what, "needs CAP_SYS_PTRACE" if denied else ran.why, "run as root" if denied else "")
-        _kernel_stacks(book, pid)
+        kernel_stacks(book, pid)
     else:
         # eu-stack ends with an error when it finds no symbols for a frame, and has said all the same what there is.
         book.keep(" ".join(words), ran.text)
 
 
-def _kernel_stacks(book: Notebook, pid: int) -> None:
+def kernel_stacks(book: Notebook, pid: int) -> None:
     """Take down where in the kernel threads wait."""
     rows = []
     denied = False

@@ -55,6 +55,7 @@ def run(
     enough: int = MAX_OUTPUT,
     errors_too: bool = False,
     directory: str | None = None,
+    dies_with_us: bool = False,
 ) -> Ran:
     """Run a tool, and kill it with its children when it does not end.
 
@@ -65,6 +66,7 @@ def run(
         enough: bytes after which it is stopped; what it printed until then counts.
         errors_too: take what it writes on standard error for output, as strace does; else it is what it complains of.
         directory: where it runs and may write; one of its own, which goes away, without.
+        dies_with_us: have the kernel kill it when we are killed ourselves: what attaches to a process must not stay there.
 
     """
     name = words[0]
@@ -75,8 +77,8 @@ def run(
         home = directory or stack.enter_context(tempfile.TemporaryDirectory(prefix="pktpath-doctor-"))
         try:
             process = subprocess.Popen(
-                list(words),
-                executable=program,
+                [*_tied(), program, *words[1:]] if dies_with_us else list(words),
+                executable=find("setpriv") if dies_with_us and _tied() else program,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if errors_too else subprocess.PIPE,
@@ -105,6 +107,11 @@ def run(
             text, f"{name}: {said.removeprefix(f'{name}: ') or f'exit status {process.returncode}'}", failed=True, said=said
         )
     return Ran(text, f"{name} printed more than {enough >> 20} MiB" if end.much and enough == MAX_OUTPUT else "", said=said)
+
+
+def _tied() -> list[str]:
+    """Return the words before a program that the kernel kills with the thread that started it (PR_SET_PDEATHSIG)."""
+    return ["setpriv", "--pdeathsig", "KILL", "--"] if find("setpriv") else []
 
 
 @dataclass(slots=True)

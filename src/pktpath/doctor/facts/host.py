@@ -81,6 +81,13 @@ class Kernel(Fact):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelLog(Fact):
+    """The kernel's log was read, whether or not it says anything that matters."""
+
+    lines: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogMessage(Fact):
     """A line of the kernel's log, or of a daemon's."""
 

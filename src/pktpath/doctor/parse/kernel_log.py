@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pktpath.doctor.facts.base import Fact
-from pktpath.doctor.facts.host import LogMessage
+from pktpath.doctor.facts.host import KernelLog, LogMessage
 from pktpath.doctor.parse.section import Section, parser
 
 _STAMP = r"\[\s*\d+\.\d{3,9}\]"
@@ -36,12 +36,17 @@ _ALL = 2000
     bulk=True,
 )
 def kernel_log(section: Section) -> Iterator[Fact]:
-    """Lines that matter."""
+    """Lines that matter, and that the log was read."""
     alike: Counter[str] = Counter()
+    lines, first = 0, None
     for line in section.lines:
+        lines += 1
+        first = first or line
         if not _MATTERS.search(line.text) or not (found := _LINE.match(line.text)):
             continue
         kind = re.sub(r"\d+", "0", found["message"])[:80]
         if len(alike) < _ALL and alike[kind] < _ALIKE:
             alike[kind] += 1
             yield LogMessage(at=section.place(line), program="kernel", message=found["message"])
+    if first:
+        yield KernelLog(at=section.place(first), lines=lines)

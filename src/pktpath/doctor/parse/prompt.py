@@ -22,6 +22,7 @@ _WRAPPERS = re.compile(
     r"|(?:ba)?sh\s+-l?c|\w+=\S*)\s+"
 )
 _NETNS = re.compile(r"ip\s+(?:netns\s+exec|-n(?:etns)?)\s+(\S+)\s+")
+_ENTERED = re.compile(r"nsenter\s+(?:-t\s*|--target[= ])(\d{1,10})\s+(?:-n|--net)\s+")
 _OVS = re.compile(r"\s+(?:-t\s*\S+|--target[= ]\S+|--db[= ]\S+|-T\s*\d+|--timeout[= ]\d+|--no-names|--names)(?=\s|$)")
 _OWN = (
     ("pktpath appctl", "ovs-appctl"), ("pktpath dpctl", "ovs-dpctl"), ("pktpath ofctl", "ovs-ofctl"),
@@ -64,6 +65,8 @@ def plain(typed: str) -> tuple[str, str]:
             scope = inside[1]
             rest = text[inside.end() :]
             text = rest if "exec" in inside[0] else f"ip {rest}"
+        elif entered := _ENTERED.match(text):
+            scope, text = f"pid-{entered[1]}", text[entered.end() :]
         else:
             break
     if text.startswith("/"):

@@ -172,7 +172,13 @@ class _Page:
                 yield (Span(f"    … and {rest:,} more (--all tells them)", "quiet"),)
 
     def unasked(self, diagnosis: Diagnosis) -> Iterator[Line]:
-        if diagnosis.unasked:
+        if diagnosis.unasked and diagnosis.case.live and not self._everything:
+            # Who looks at a host without a switch does not want to hear what one could be asked.
+            yield ()
+            count = count_of(len(diagnosis.unasked), "question")
+            words = f"{count} about what is not here, or takes a closer look (--pid N); --all tells them."
+            yield from self._wrapped(words, Span("Not asked: ", "title"), 11)
+        elif diagnosis.unasked:
             yield ()
             yield (Span(f"Not asked: {count_of(len(diagnosis.unasked), 'question')}, for want of", "title"),)
             asks = asked_by(diagnosis.unasked)

@@ -69,6 +69,8 @@ def verdict(diagnosis: Diagnosis) -> str:
         return words
     if not diagnosis.findings and not diagnosis.well:
         return "Nothing could be looked at."
+    if any(finding.remedies for finding in diagnosis.findings):
+        return f"{words} Nothing that was looked at needs a switch; what the notes offer is a choice."
     return f"{words} Nothing that was looked at needs a switch."
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pktpath.doctor.case import Case, Change
+from pktpath.doctor.case import Case, Change, took
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.rules._devices import Device
 
@@ -73,7 +73,7 @@ class Loss:
             return f"{self.name} {self.rise:,} since it began to count{share}"
         if not self.seconds:
             return f"{self.name} rose by {self.rise:,} between two looks{share}"
-        return f"{self.name} rose by {self.rise:,} in {self.seconds:g} s ({self.rise / self.seconds:,.1f}/s{share})"
+        return f"{self.name} rose by {self.rise:,} in {took(self.seconds)} ({self.rise / self.seconds:,.1f}/s{share})"
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ and tap that costs nothing while the frame stays in the kernel, which carries th
 frame from a socket without asking for this note (PACKET_VNET_HDR) and sends it on elsewhere loses the note.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pktpath.doctor.case import Case
@@ -15,6 +15,7 @@ from pktpath.doctor.facts.host import Setting
 from pktpath.doctor.facts.ovs import Datapath, OvsBridge, OvsInterface
 from pktpath.doctor.rules._protocols import Protocols, protocols
 
+_THERE = "link-netns"
 _OF_VETH = ("tx-checksum-ip-generic", "tx-vlan-stag-hw-insert", "rx-vlan-stag-hw-parse")
 """Features that veth has all, switchable, and no card has."""
 
@@ -48,11 +49,34 @@ def victims(case: Case) -> Iterator[Victim]:
         veth = all(one in features and features[one].active and not features[one].fixed for one in _OF_VETH)
         if sums and sums.active and name[1] not in ports and (kinds.get(name) in ("veth", "tun") or veth):
             software[name] = sums
+    through = _peers(case, ports)
+    if nearer := {name: sums for name, sums in software.items() if name in through}:
+        software = nearer
     for one in protocols(case):
         if one.rise("TcpInCsumErrors"):
             senders = tuple(sums for (scope, _), sums in software.items() if scope != one.scope)
             if senders:
                 yield Victim(one, senders, tuple(sums for (scope, _), sums in software.items() if scope == one.scope), datapath)
+
+
+def behind_userspace(case: Case) -> set[tuple[str, str]]:
+    """Return the veth devices, by scope and name, whose other end is a port of a userspace datapath that loses the note."""
+    return _peers(case, {one.name for one in case.latest(OvsInterface)}) if _userspace(case) else set()
+
+
+def _peers(case: Case, ports: Collection[str]) -> set[tuple[str, str]]:
+    """Return the devices that are the other ends of the datapath's ports, as far as the numbers of veth devices tell."""
+    links = case.latest(Link)
+    ends = [link for link in links if link.dev in ports and link.lower.startswith("if")]
+    return {(link.at.scope, link.dev) for link in links if link.dev not in ports for end in ends if _pair(link, end)}
+
+
+def _pair(one: Link, other: Link) -> bool:
+    """Whether two veth devices are the ends of a pair; ip says in which namespace the other end is, if that has a name."""
+    numbers = one.lower == f"if{other.index}" and other.lower == f"if{one.index}"
+    return numbers and all(
+        name in ("", there.at.scope) for name, there in ((one.words.get(_THERE, ""), other), (other.words.get(_THERE, ""), one))
+    )
 
 
 def _userspace(case: Case) -> tuple[Place, ...]:

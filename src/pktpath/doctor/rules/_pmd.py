@@ -6,7 +6,7 @@ table it is what happened between them; with one, what happened since it was cle
 
 from dataclasses import dataclass, field
 
-from pktpath.doctor.case import Case, Pair
+from pktpath.doctor.case import Case, Pair, took
 from pktpath.doctor.facts.base import Place
 from pktpath.doctor.facts.ovs import PmdThread
 
@@ -86,8 +86,8 @@ class Work:
     def span(self) -> str:
         """Return of when the numbers are, in words."""
         if self.twice:
-            return f"in {self.seconds:g} s" if self.seconds else "between two looks"
-        return f"in {self.seconds:g} s" if self.seconds else "since it began to count"
+            return f"in {took(self.seconds)}" if self.seconds else "between two looks"
+        return f"in {took(self.seconds)}" if self.seconds else "since it began to count"
 
     def where(self, *names: str) -> tuple[Place, ...]:
         """Return the lines of these counts."""

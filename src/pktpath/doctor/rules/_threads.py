@@ -30,7 +30,14 @@ class Known:
     state: str
     cpu: float
     recent: bool
+    delayed: float = 0.0
+    """Per cent of the time that it was ready and another thread had the CPU."""
     places: list[Place] = field(default_factory=list)
+
+    @property
+    def wanted(self) -> float:
+        """Return what it would take, per cent of a core: what it got, and what it waited for."""
+        return self.cpu + self.delayed
 
     @property
     def polls(self) -> bool:
@@ -52,6 +59,7 @@ def threads(case: Case) -> dict[int, Known]:
         one.places.append(fact.at)
         if fact.recent or not one.recent:
             one.cpu, one.recent, one.state = fact.cpu, fact.recent, fact.state
+            one.delayed = fact.delayed or 0.0
         if len(fact.name.rstrip("+")) > len(one.name.rstrip("+")) and " " not in fact.name:
             one.name = fact.name
         one.pid = one.pid or fact.pid
@@ -62,7 +70,7 @@ def threads(case: Case) -> dict[int, Known]:
 
 
 def _known(fact: Thread) -> Known:
-    return Known(fact.pid, fact.tid, fact.name, fact.state, fact.cpu, fact.recent)
+    return Known(fact.pid, fact.tid, fact.name, fact.state, fact.cpu, fact.recent, fact.delayed or 0.0)
 
 
 def _leaders(known: dict[int, Known]) -> None:

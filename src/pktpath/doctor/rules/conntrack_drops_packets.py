@@ -11,12 +11,12 @@ Silent when the log tells of no full table.
 from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
-from pktpath.doctor.facts.host import LogMessage
+from pktpath.doctor.facts.host import KernelLog, LogMessage
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.rules._conntrack import COUNT, MAX, larger
 
 
-@rule(LogMessage, ask="dmesg; conntrack -S twice", well="The log tells of no full table of connections.", topic="conntrack")
+@rule(KernelLog, ask="dmesg; conntrack -S twice", well="The log tells of no full table of connections.", topic="conntrack")
 def conntrack_drops_packets(case: Case) -> Iterator[Finding]:
     """One finding."""
     logged = [one for one in case.all(LogMessage) if "conntrack" in one.message and "table full" in one.message]

@@ -13,7 +13,7 @@ Source: net/openvswitch/datapath.c (queue_userspace_packet, ovs_dp_upcall), ovs-
 
 from collections.abc import Iterator
 
-from pktpath.doctor.case import Case
+from pktpath.doctor.case import Case, took
 from pktpath.doctor.facts.host import Counter
 from pktpath.doctor.facts.ovs import Datapath
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
@@ -39,7 +39,7 @@ def datapath_drops_upcalls(case: Case) -> Iterator[Finding]:
         if pair.twice:
             rise, missed = last.lost - before.lost, last.missed - before.missed
             if rise > 0:
-                rate = f" in {pair.seconds:g} s ({rise / pair.seconds:,.1f}/s)" if pair.seconds else " between two looks"
+                rate = f" in {took(pair.seconds)} ({rise / pair.seconds:,.1f}/s)" if pair.seconds else " between two looks"
                 yield Finding(
                     severity=Severity.PROBLEM,
                     confidence=Confidence.CERTAIN,

@@ -11,12 +11,12 @@ Silent without such lines.
 from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
-from pktpath.doctor.facts.host import LogMessage, Setting
+from pktpath.doctor.facts.host import KernelLog, LogMessage, Setting
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.remedy import sysctl
 
 
-@rule(LogMessage, ask="dmesg", well="The kernel's log tells of no overflow of the neighbour table.", topic="neighbour")
+@rule(KernelLog, ask="dmesg", well="The kernel's log tells of no overflow of the neighbour table.", topic="neighbour")
 def neighbour_table_overflow(case: Case) -> Iterator[Finding]:
     """One finding."""
     logged = [one for one in case.all(LogMessage) if "table overflow" in one.message and "neighb" in one.message.lower()]

@@ -15,7 +15,7 @@ from pktpath.doctor.facts.ovs import PmdThread
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
-from pktpath.doctor.rules._ovs import in_file, mask_of, own_switch, setting, some, value_of, version
+from pktpath.doctor.rules._ovs import cores_of, in_file, mask_of, own_switch, setting, some, value_of, version
 from pktpath.doctor.rules._pmd import Work, pmds
 
 IDLE = 1.0
@@ -96,12 +96,20 @@ def _remedies(case: Case, working: list[Work], idle: list[Work]) -> Iterator[Rem
     keep = {work.core for work in working if work.core is not None} - {work.core for work in idle if work.core is not None}
     keep = keep or {min(work.core for work in idle if work.core is not None)}
     before = setting(case, "pmd-cpu-mask")
+    if before and cores_of(before.value) == keep:
+        # There is one such thread only, and there must be one.
+        return
+    one = len(keep) == 1
     yield other_config(
         "pmd-cpu-mask",
         mask_of(keep),
         before.value if before else "",
+<<<<<<< HEAD
         effect=f"Only {'core' if len(keep) == 1 else 'cores'} {', '.join(map(str, sorted(keep)))} "
         f"{'polls' if len(keep) == 1 else 'poll'}; "
+=======
+        effect=f"{'Core' if one else 'Cores'} {', '.join(map(str, sorted(keep)))} alone {'polls' if one else 'poll'}; "
+>>>>>>> fx2
         "each core less in the mask is a core back for others. One per NUMA node with ports is the least.",
         cost="All queues move to the threads that are left, with a short gap in traffic while they do; "
         "less room when load comes.",

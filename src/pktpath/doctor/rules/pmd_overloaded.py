@@ -12,6 +12,7 @@ Silent with less, and without a packet. Where the limit is: pmd-auto-lb, too, ta
 from collections.abc import Iterator
 
 from pktpath.doctor.case import Case, Change
+from pktpath.doctor.facts.host import Cores, CpuTime
 from pktpath.doctor.facts.ovs import PmdThread, Rxq
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
@@ -46,27 +47,31 @@ def pmd_overloaded(case: Case) -> Iterator[Finding]:
             "and what "
             "finds it full is dropped.",
             about=work.name,
-            remedies=(_more(case),),
+            remedies=tuple(_more(case)),
             proof="" if work.twice or work.seconds else "ovs-appctl dpif-netdev/pmd-stats-clear, and pmd-stats-show 10 s later",
         )
 
 
-def _more(case: Case) -> Remedy:
-    cores = sorted({*_mask(case), _free(case)})
+def _more(case: Case) -> Iterator[Remedy]:
+    free = _free(case)
+    if free is None:
+        return
+    cores = sorted({*_mask(case), free})
     if own_switch(case):
-        return in_file(
+        yield in_file(
             "cores",
             str(cores),
-            str(cores[:-1]),
-            effect=f"A worker on core {cores[-1]} takes part of the queues.",
-            cost=f"Core {cores[-1]} is at 100 % from now on while `schedule` is poll; a port with one queue stays on one worker.",
+            str(sorted(_mask(case))),
+            effect=f"A worker on core {free} takes part of the queues.",
+            cost=f"Core {free} is at 100 % from now on while `schedule` is poll; a port with one queue stays on one worker.",
             verify="pktpath appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
         )
-    return other_config(
+        return
+    yield other_config(
         "pmd-cpu-mask",
         mask_of(cores),
         value_of(case, "pmd-cpu-mask"),
-        effect=f"Core {_free(case)} polls as well, and queues are shared among more threads; it must be a core of the node "
+        effect=f"Core {free} polls as well, and queues are shared among more threads; it must be a core of the node "
         "of the "
         "device that nothing else needs.",
         cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one "
@@ -80,9 +85,14 @@ def _mask(case: Case) -> set[int]:
     return cores_of(value_of(case, "pmd-cpu-mask")) or {work.core for work in pmds(case) if work.core is not None}
 
 
-def _free(case: Case) -> int:
-    """Return the next core that does not poll yet."""
-    return max(_mask(case), default=0) + 1
+def _free(case: Case) -> int | None:
+    """Return the next core that does not poll yet; None where the host is known to have no other than the first."""
+    polling = _mask(case)
+    known = {int(one.cpu) for one in case.latest(CpuTime) if one.cpu.isdigit()}
+    known |= {cpu for node in case.latest(Cores) for cpu in node.cpus}
+    after = max(polling, default=0) + 1
+    # The first core does the kernel's own work, as a rule.
+    return after if not known or after in known else min(known - polling - {0}, default=None)
 
 
 def _drops(case: Case, work: Work) -> list[Change]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from pktpath.doctor.case import Case
 from pktpath.doctor.facts.base import Place
+from pktpath.doctor.facts.ovs import PmdThread
 from pktpath.doctor.facts.process import Stack, Thread
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 from pktpath.doctor.remedy import other_config
@@ -60,7 +61,8 @@ def poll_mode_thread_spins_by_design(case: Case) -> Iterator[Finding]:
             "about its "
             f"load. {counted}{_others(pid, told)}",
             about=f"process {pid}" if pid else names,
-            remedies=_sleep() if ovs else (),
+            # Who has asked the switch gets these from pmd-idle, where they help.
+            remedies=_sleep() if ovs and PmdThread not in case else (),
         )
 
 

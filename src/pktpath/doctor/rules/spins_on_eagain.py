@@ -5,7 +5,8 @@ that fail with EAGAIN. Unlike a poll-mode thread, which asks a ring in memory, e
 
 Speaks when reading calls failed with EAGAIN 5000 times a second and more (strace itself slows a thread to some ten thousand
 calls a second), nine of ten of them failed, and less than one poll stands before hundred failures; where the time is not known,
-when a thread of the process uses 90 % of a core and thousand failed. Likely where `strace -c` does not tell the reason.
+when a thread of the process uses 90 % of a core (or would, if others left it the core) and thousand failed. Likely where
+`strace -c` does not tell the reason.
 Silent for threads that poll by design (a PMD thread of AF_XDP or TAP ports asks the kernel so), and for loops that sleep in poll.
 """
 
@@ -37,16 +38,17 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
         if any(is_poll_thread(case, tid) for call in vain for tid in call.tids):
             continue
         busy = _busy(case, trace)
-        if busy is not None and busy.cpu < CPU / 2:
+        if busy is not None and busy.wanted < CPU / 2:
             continue
         rate = failed / trace.seconds if trace.seconds else None
-        if (rate is not None and rate < RATE) or (rate is None and (busy is None or busy.cpu < CPU)):
+        if (rate is not None and rate < RATE) or (rate is None and (busy is None or busy.wanted < CPU)):
             continue
         told.add(trace.pid)
         known = surely_again(case, trace.pid, vain[0].name)
         first = vain[0]
         speed = f" ({rate:,.0f} a second)" if rate is not None else ""
-        used = f" and uses {busy.cpu:g} % of a core" if busy else ""
+        rest = f" (and would use {busy.wanted:.0f} % if others left it)" if busy and busy.delayed > CPU / 10 else ""
+        used = f" and uses {busy.cpu:g} % of a core{rest}" if busy else ""
         who = process_name(case, trace.pid)
         yield Finding(
             severity=Severity.PROBLEM,
@@ -71,4 +73,4 @@ def _busy(case: Case, trace: Traced) -> Known | None:
         for one in threads(case).values()
         if one.tid in tids or one.tid == trace.pid or (trace.followed and one.pid == trace.pid)
     ]
-    return max(own, key=lambda one: one.cpu, default=None)
+    return max(own, key=lambda one: one.wanted, default=None)

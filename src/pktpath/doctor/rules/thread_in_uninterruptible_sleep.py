@@ -10,7 +10,7 @@ Sources: ps(1) PROCESS STATE CODES, proc(5) /proc/PID/stack and wchan.
 
 from collections.abc import Iterator
 
-from pktpath.doctor.case import Case
+from pktpath.doctor.case import Case, took
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 
@@ -31,7 +31,7 @@ def thread_in_uninterruptible_sleep(case: Case) -> Iterator[Finding]:
         looks = [fact for fact in case.all(Thread) if fact.tid == last.tid and fact.at.scope == last.at.scope]
         if not pair.twice or any(look.state != "D" for look in looks) or last.cpu >= IDLE:
             continue
-        apart = f" {pair.seconds:g} s apart" if pair.seconds else ""
+        apart = f" {took(pair.seconds)} apart" if pair.seconds else ""
         yield Finding(
             severity=Severity.WARNING,
             confidence=Confidence.LIKELY,

@@ -35,11 +35,12 @@ def thread_left_stopped(case: Case) -> Iterator[Finding]:
     for (pid, traced), own in stopped.items():
         names = ", ".join(map(str, own[:4])) + (f" and {len(own) - 4} more" if len(own) > 4 else "")
         who = process_name(case, pid)
+        some = "A thread" if len(own) == 1 else f"{len(own)} of the threads"
+        what = ("is " if len(own) == 1 else "are ") + ("held by a debugger" if traced else "stopped")
         yield Finding(
             severity=Severity.NOTE if traced else Severity.PROBLEM,
             confidence=Confidence.POSSIBLE if traced else Confidence.CERTAIN,
-            summary=f"{len(own)} of the threads of {who} {'are held by a debugger' if traced else 'are stopped'} ({names}): "
-            "they move no packets.",
+            summary=f"{some} of {who} {what} ({names}): {'it moves' if len(own) == 1 else 'they move'} no packets.",
             evidence=tuple(one.places[0] for one in own[:6]),
             why="A stopped thread does nothing: what it polls or reads fills up and is lost. "
             + ("strace and gdb hold threads for moments; TracerPid in /proc/PID/status says who." if traced else

@@ -9,6 +9,8 @@ alone, which costs several times the CPU.
 Speaks when TSO is off, requested on, and checksums or scatter-gather are off though they can be switched.
 Silent when TSO is fixed off, or off because somebody asked for that; and where the checksums are off though requested on, as
 at a tap device whose program cannot take them: there no switch helps.
+Silent too for a veth whose other end is a port of a userspace datapath (`datapath_type=netdev`) without userspace-tso-enable:
+with checksums left to the device TCP would be lost there (`partial-checksums-reach-a-receiver`).
 """
 
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pktpath.doctor.case import Case
 from pktpath.doctor.facts.device import DeviceFeature
 from pktpath.doctor.finding import Confidence, Finding, Severity, rule
 from pktpath.doctor.remedy import features
+from pktpath.doctor.rules._partial_checksum import behind_userspace
 
 _ROOTS = {"tx": ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6"), "sg": ("tx-scatter-gather",)}
 
@@ -29,6 +32,7 @@ _ROOTS = {"tx": ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6
 )
 def tso_off_for_want_of_checksum(case: Case) -> Iterator[Finding]:
     """One finding a device."""
+    kept = behind_userspace(case)
     devices: dict[tuple[str, str], dict[str, DeviceFeature]] = {}
     for feature in case.latest(DeviceFeature):
         devices.setdefault((feature.at.scope, feature.dev), {})[feature.name] = feature
@@ -45,7 +49,8 @@ def tso_off_for_want_of_checksum(case: Case) -> Iterator[Finding]:
             if (off := [known[name] for name in names if name in known and _switchable(known[name])])
             and not any(known[name].active for name in names if name in known)
         }
-        if wanted and roots:
+        # There somebody has filled in checksums on purpose: else TCP would be lost.
+        if wanted and roots and (scope, dev) not in kept:
             words = " and ".join(f"{feature.name} is off" for feature in roots.values())
             yield Finding(
                 severity=Severity.WARNING,
