@@ -2,11 +2,7 @@
 
 import pytest
 
-<<<<<<< HEAD
-from pktpath.doctor.case import Case
-=======
-from pktpath.doctor.case import took
->>>>>>> fx2
+from pktpath.doctor.case import Case, took
 from pktpath.doctor.diagnose import diagnose
 from pktpath.doctor.facts.host import KernelLog
 from pktpath.doctor.finding import Confidence, Severity
@@ -427,7 +423,6 @@ def test_a_path_that_tells_its_limit_is_a_note() -> None:
     )
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("release", "times", "speaks"),
     [
@@ -546,7 +541,8 @@ def test_a_limit_that_is_not_known_is_doubled_by_the_shell() -> None:
     assert unknown.command == f"sysctl -w {name}=$((2 * $(sysctl -n {name})))"
     known = says(case_of(full, f"$ sysctl -a\n{name} = 1048576\n"), "conntrack-drops-packets").remedies[0]
     assert (known.command, known.undo) == (f"sysctl -w {name}=2097152", f"sysctl -w {name}=1048576")
-=======
+
+
 def test_a_log_that_says_nothing_was_asked() -> None:
     case = case_of("$ dmesg\n(nothing during the last day)\n")
     assert [fact.lines for fact in case.all(KernelLog)] == [1]
@@ -583,4 +579,3 @@ def test_checksums_that_a_userspace_datapath_needs_are_not_to_be_left_to_the_dev
     assert findings(case_of(*links, table), "tso-off-for-want-of-checksum")
     switch = (folder / "ovs-vsctl_show.txt").read_text()
     assert findings(case_of(*links, table, switch), "tso-off-for-want-of-checksum") == []
->>>>>>> fx2

@@ -104,12 +104,7 @@ def _remedies(case: Case, working: list[Work], idle: list[Work]) -> Iterator[Rem
         "pmd-cpu-mask",
         mask_of(keep),
         before.value if before else "",
-<<<<<<< HEAD
-        effect=f"Only {'core' if len(keep) == 1 else 'cores'} {', '.join(map(str, sorted(keep)))} "
-        f"{'polls' if len(keep) == 1 else 'poll'}; "
-=======
         effect=f"{'Core' if one else 'Cores'} {', '.join(map(str, sorted(keep)))} alone {'polls' if one else 'poll'}; "
->>>>>>> fx2
         "each core less in the mask is a core back for others. One per NUMA node with ports is the least.",
         cost="All queues move to the threads that are left, with a short gap in traffic while they do; "
         "less room when load comes.",

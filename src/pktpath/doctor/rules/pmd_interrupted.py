@@ -17,12 +17,8 @@ from pktpath.doctor.case import Case, took
 from pktpath.doctor.facts.process import Thread
 from pktpath.doctor.finding import Confidence, Finding, Remedy, Severity, rule
 
-<<<<<<< HEAD
-RATE = 10.0
-_CORE = re.compile(r"pmd-c(\d{2,4})(?!\d)")
-=======
 RATE, WAITED = 10.0, 10.0
->>>>>>> fx2
+_CORE = re.compile(r"pmd-c(\d{2,4})(?!\d)")
 _WHY = (
     "The scheduler gave the core to something else, while packets waited in rings that are not emptied: another process, "
     "interrupts, or the hypervisor under a virtual machine (steal)."
@@ -38,15 +34,9 @@ _WHY = (
 def pmd_interrupted(case: Case) -> Iterator[Finding]:
     """One finding a thread."""
     for pair in case.pairs(Thread):
-<<<<<<< HEAD
-        thread, before = pair.last, pair.first.involuntary
-        core = _CORE.match(thread.name)
-        if core is None or before is None or thread.involuntary is None:
-=======
         thread = pair.last
-        core = thread.name[5:7]
-        if not thread.name.startswith("pmd-c") or not core.isdigit():
->>>>>>> fx2
+        core = _CORE.match(thread.name)
+        if core is None:
             continue
         waited = f"waited for its core for {thread.delayed:.0f} % of the time" if thread.delayed else ""
         rise, seconds = (thread.involuntary or 0) - (pair.first.involuntary or 0), pair.seconds
