@@ -33,7 +33,7 @@ from pktpath.doctor.facts.process import OpenFile, Process, Stack, Syscall, Thre
 from pktpath.doctor.finding import Severity
 from pktpath.doctor.parse.source import read
 from pktpath.errors import BadInput, Refused
-from support.live_switch import Net, Running, entered, socket_in
+from support.live_switch import Net, Running, entered, socket_in, until
 from support.open_vswitch import OpenVSwitch, why_unavailable
 from support.own_network import own_network
 
@@ -547,8 +547,14 @@ def test_two_switches_are_not_taken_for_one():
         pytest.skip(why)
     with OpenVSwitch() as one, OpenVSwitch() as other:
         book = Notebook()
-        looks = [ProcessLook.at(book, switch.pid) for switch in (one, other)]
-        assert all(each.switch for each in looks)
+        looks: list[ProcessLook] = []
+
+        def answered() -> bool:
+            # On a busy machine a daemon that has just begun may not answer in time.
+            looks[:] = [ProcessLook.at(book, switch.pid) for switch in (one, other)]
+            return all(each.switch for each in looks)
+
+        until(answered, 60)
         _one_switch(book, looks)
         assert [each.switch is None for each in looks] == [False, True]
         assert [item.remedy for item in book.missing] == [f"pktpath doctor --pid {other.pid}"]
