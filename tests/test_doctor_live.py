@@ -29,11 +29,12 @@ from pktpath.doctor.collect.tool import run
 from pktpath.doctor.diagnose import diagnose
 from pktpath.doctor.facts.device import DeviceFeature
 from pktpath.doctor.facts.host import Setting
+from pktpath.doctor.facts.ovs import Datapath
 from pktpath.doctor.facts.process import OpenFile, Process, Stack, Syscall, Thread
 from pktpath.doctor.finding import Severity
 from pktpath.doctor.parse.source import read
 from pktpath.errors import BadInput, Refused
-from support.live_switch import Net, Running, entered, socket_in, until
+from support.live_switch import Net, Running, capture, entered, socket_in, until
 from support.open_vswitch import OpenVSwitch, why_unavailable
 from support.own_network import own_network
 
@@ -531,6 +532,23 @@ def test_an_idle_open_vswitch_with_dpdk(dpdk_switch):
 
 
 @pytest.mark.peer
+def test_a_loaded_open_vswitch_with_dpdk(dpdk_switch):
+    """A null device that receives without end: the thread has no cycle to spare, and nobody calls it idle."""
+    dpdk_switch.vsctl("add-port", "br0", "n1", "--", "set", "interface", "n1", "type=dpdk",
+                      "options:dpdk-devargs=net_null1")  # fmt: skip
+    try:
+        case = look(pid=dpdk_switch.pid, seconds=1.0)
+    finally:
+        dpdk_switch.vsctl("del-port", "br0", "n1")
+    assert stopped(dpdk_switch.pid) == []
+    said = {finding.rule: finding for finding in diagnose(case).findings}
+    assert {"pmd-overloaded", "poll-mode-thread-spins-by-design"} <= said.keys()
+    assert "pmd-idle" not in said
+    grave = {rule for rule, finding in said.items() if finding.severity > Severity.NOTE}
+    assert grave <= {"pmd-overloaded", "process-without-huge-pages", "pmd-interrupted", "pmd-upcalls-many", *machine_wide(case)}
+
+
+@pytest.mark.peer
 def test_it_is_found(dpdk_switch):
     (mover,) = [mover for mover in find_packet_movers() if mover.pid == dpdk_switch.pid]
     assert mover.kind == "Open vSwitch"
@@ -571,3 +589,29 @@ def test_an_idle_switch_of_our_own(tmp_path):
     assert [process.pid for process in case.latest(Process)] == [switch.pid]
     assert list((tmp_path / "looks").glob("ovs-appctl_dpctl.show_-s*"))
     assert alarms(case) == []
+
+
+@pytest.mark.peer
+def test_a_loaded_switch_of_our_own(tmp_path):
+    """A capture that never ends: its thread works, and that is no fault."""
+    capture(tmp_path / "in.pcap")
+    text = (
+        SWITCH
+        + f"""[bridge.br0.port.flood]
+type = "pcap"
+loop = true
+rx_file = "{tmp_path}/in.pcap"
+"""
+    )
+    with Net(2) as net, Running(tmp_path / "s", text, space=net.space) as switch, entered(net.space):
+        until(lambda: switch.counters()["flood"]["rx_packets"] > 1_000_000, 60)
+        case = look(pid=switch.pid, seconds=0.5)
+        assert switch.process.poll() is None
+        assert stopped(switch.pid) == []
+    said = {finding.rule: finding for finding in diagnose(case).findings}
+    assert "pmd-idle" not in said
+    assert "spins-on-eagain" not in said
+    (work,) = [fact for fact in case.latest(Datapath) if fact.userspace]
+    assert work.hit > 1_000_000
+    grave = {rule for rule, finding in said.items() if finding.severity > Severity.NOTE}
+    assert grave <= {"pmd-overloaded", *machine_wide(case)}

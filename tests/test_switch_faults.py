@@ -6,7 +6,6 @@ import os
 import random
 import re
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -21,7 +20,7 @@ from pktpath.port.live import EnginePort
 from pktpath.port.live_memory_port import MemoryPort
 from pktpath.switch.actions import Output
 from pktpath.switch.slow_path import Translation
-from support.live_switch import Net, Running, inside, run, socket_in, until
+from support.live_switch import Net, Running, capture, inside, run, socket_in, until
 
 pytestmark = pytest.mark.oracle
 
@@ -331,17 +330,6 @@ def test_a_second_switch_of_the_same_socket_or_interface(tmp_path):
 
 
 # Time
-
-
-def capture(path, count=512):
-    """Write a capture of datagrams of some flows."""
-    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
-    for number in range(count):
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 46, number, 0, 64, 17, 0, bytes([10, 0, 0, number & 63]), bytes([10, 0, 1, 1]))
-        ip = ip[:10] + struct.pack("!H", ~(sum(struct.unpack("!10H", ip)) % 0xFFFF) & 0xFFFF) + ip[12:]
-        frame = bytes.fromhex("020000000002 020000000001 0800") + ip + struct.pack("!HHHH", 1000 + number, 9, 26, 0) + bytes(18)
-        out.append(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
-    path.write_bytes(b"".join(out))
 
 
 def test_memory_and_files_stay_flat_over_ten_million_frames(tmp_path):

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -277,3 +278,14 @@ def until(condition: Any, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
+
+
+def capture(path: Path, count: int = 512) -> None:
+    """Write a capture of datagrams of some flows."""
+    out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
+    for number in range(count):
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 46, number, 0, 64, 17, 0, bytes([10, 0, 0, number & 63]), bytes([10, 0, 1, 1]))
+        ip = ip[:10] + struct.pack("!H", ~(sum(struct.unpack("!10H", ip)) % 0xFFFF) & 0xFFFF) + ip[12:]
+        frame = bytes.fromhex("020000000002 020000000001 0800") + ip + struct.pack("!HHHH", 1000 + number, 9, 26, 0) + bytes(18)
+        out.append(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+    path.write_bytes(b"".join(out))
