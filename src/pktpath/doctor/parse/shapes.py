@@ -12,6 +12,8 @@ from typing import Any
 from pktpath.doctor.parse.section import Parser
 
 _LETTERS = frozenset(map(chr, range(128)))
+_OTHER = ""
+"""Stands for every letter beyond ASCII."""
 
 
 class Shapes:
@@ -20,27 +22,33 @@ class Shapes:
     def __init__(self, parsers: tuple[Parser, ...]) -> None:
         """Sort the parsers that have a shape by the letters that a line of theirs can begin with."""
         self._shaped = [(parser, parser.shape) for parser in parsers if parser.shape]
-        firsts = [first_letters(shape.pattern) for _, shape in self._shaped]
-        self._by_letter = {letter: self._together(letter, firsts) for letter in _LETTERS}
-        self._all = self._together("", [None] * len(firsts))
+        self._firsts = [first_letters(shape.pattern) for _, shape in self._shaped]
+        self._together: dict[str, re.Pattern[str]] = {}
 
     def whose(self, text: str) -> Parser | None:
         """Return the parser whose shape this line has; None where nobody knows it."""
         if not text:
             return None
-        found = self._by_letter.get(text[0], self._all).match(text)
+        letter = text[0]
+        # Compiled when the first line begins so: few documents have them all.
+        if letter not in _LETTERS:
+            letter = _OTHER
+        pattern = self._together.get(letter) or self._compiled(letter)
+        found = pattern.match(text)
         return self._shaped[int((found.lastgroup or "p0")[1:])][0] if found else None
 
-    def _together(self, letter: str, firsts: list[frozenset[str] | None]) -> re.Pattern[str]:
+    def _compiled(self, letter: str) -> re.Pattern[str]:
         """Return one pattern of the shapes that can begin with this letter; a group of its own tells which it was."""
-        return re.compile(
+        pattern = re.compile(
             "|".join(
                 f"(?P<p{number}>{_nameless(shape.pattern)})"
                 for number, (_, shape) in enumerate(self._shaped)
-                if (first := firsts[number]) is None or letter in first
+                if (first := self._firsts[number]) is None or letter == _OTHER or letter in first
             )
             or "(?!)"
         )
+        self._together[letter] = pattern
+        return pattern
 
 
 def first_letters(pattern: str) -> frozenset[str] | None:

@@ -7,9 +7,9 @@ What people paste is often moved to the right, as Markdown wants it, or quoted a
 before its prompt and its first line, or before the line that has its shape, and is taken off each of its lines.
 """
 
-import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 
 from pktpath.doctor.case import Missing, fault_of
 from pktpath.doctor.facts.base import Fact
@@ -25,6 +25,8 @@ _MARGIN = re.compile(r"((?:> ?){0,8})[ \t]{0,16}")
 
 
 _MARGINS = (" ", "\t", ">")
+_line: Callable[[tuple[int, str]], Line] = partial(tuple.__new__, Line)
+"""Make a line of a pair, in half the time: there are millions."""
 
 
 class Transcript:
@@ -36,7 +38,7 @@ class Transcript:
         """Prepare to read.
 
         Args:
-            lines: with or without line ends.
+            lines: without their ends.
             source: the name that places carry.
             command: what printed all of it, where that is known from elsewhere (a file's name).
             scope: the network namespace it tells of.
@@ -59,10 +61,11 @@ class Transcript:
         """Read all of it."""
         if (found := self._named()) is not None:
             yield from self._section(*found, self._command, self._scope)
-        while (line := self._next()) is not None:
-            text = line.text
+        whose, unread = self._shapes.whose, self._unread()
+        for number, text in unread:
             quote, margin = _margin(text) if text[:1] in _MARGINS else ("", "")
-            command = command_of(text[len(quote) :]) if "$ " in text or "#" in text else None
+            typed = "$ " in text or "# " in text or text[len(quote) : len(quote) + 1] == "#"
+            command = command_of(text[len(quote) :]) if typed else None
             known = self._known(command.text) if command else None
             if command and known is not None:
                 self._margin = margin
@@ -71,10 +74,10 @@ class Transcript:
             elif command is None or command.bare:
                 # Where the shape has blanks of its own they are no margin.
                 for self._margin in (quote,) if quote == margin else (quote, margin):
-                    inner = text[len(self._margin) :]
-                    if (shaped := self._shape(inner)) is not None:
-                        self._ahead = Line(line.number, inner)
-                        yield from self._section(*shaped, "", self._scope)
+                    inner = text[len(self._margin) :] if self._margin else text
+                    if (parser := whose(inner)) is not None:
+                        self._ahead = Line(number, inner)
+                        yield from self._section(parser, _fields(parser, inner), "", self._scope)
                         break
 
     def _named(self) -> tuple[Parser, dict[str, str]] | None:
@@ -92,13 +95,6 @@ class Transcript:
             if parser.command and (found := parser.command.match(command)):
                 return parser, {name: value for name, value in found.groupdict().items() if value is not None}
         return None
-
-    def _shape(self, text: str) -> tuple[Parser, dict[str, str]] | None:
-        parser = self._shapes.whose(text)
-        if parser is None or parser.shape is None:
-            return None
-        found = parser.shape.match(text)
-        return parser, {name: value for name, value in (found.groupdict() if found else {}).items() if value is not None}
 
     def _section(self, parser: Parser, fields: dict[str, str], command: str, scope: str, typed: str = "") -> Iterator[Fact]:
         self.sections += 1
@@ -122,13 +118,13 @@ class Transcript:
             self._ahead = None
             yield first
         after_empty, whose = True, self._shapes.whose
-        for number, raw in self._lines:
-            text = raw.rstrip("\r\n")
-            as_pasted = line = Line(number, text)
+        for pair in self._lines:
+            as_pasted = line = _line(pair)
+            number, text = pair
             if margin:
                 if text.startswith(margin):
                     sure, text = True, text[len(margin) :]
-                    line = Line(number, text)
+                    line = _line((number, text))
                 elif not text.strip("> \t"):
                     line = Line(number, text := "")
                 elif sure:
@@ -136,11 +132,13 @@ class Transcript:
                     return
                 else:
                     margin = ""
-            if ("$ " in text or "# " in text or text[:1] == "#") and (typed := command_of(text)) and self._ends(typed):
-                self._ahead = as_pasted
-                return
-            if text[:3] == "```":
-                return
+            # An empty line begins with nothing, which is in every string.
+            if text[:1] in "#`" or "$ " in text or "# " in text:
+                if (typed := command_of(text)) and self._ends(typed):
+                    self._ahead = as_pasted
+                    return
+                if text[:3] == "```":
+                    return
             if (after_empty or not own.bulk) and text and (other := whose(text)) is not None and other is not own:
                 self._ahead = as_pasted
                 return
@@ -151,13 +149,25 @@ class Transcript:
         # Comments and headings of tables begin with # too: only a command that is known ends a section there.
         return not typed.bare or self._known(typed.text) is not None
 
-    def _next(self) -> Line | None:
-        if self._ahead is not None:
-            line, self._ahead = self._ahead, None
-            return line
-        for number, raw in self._lines:
-            return Line(number, raw.rstrip("\r\n"))
-        return None
+    def _unread(self) -> Iterator[Line]:
+        """Give the lines that are nobody's until now: those between sections."""
+        while True:
+            if self._ahead is not None:
+                line, self._ahead = self._ahead, None
+                yield line
+            for pair in self._lines:
+                yield _line(pair)
+                # Whoever took it may have read on.
+                if self._ahead is not None:
+                    break
+            else:
+                return
+
+
+def _fields(parser: Parser, text: str) -> dict[str, str]:
+    """Return what the groups of a parser's shape say of a line."""
+    found = parser.shape.match(text) if parser.shape else None
+    return {name: value for name, value in found.groupdict().items() if value is not None} if found else {}
 
 
 def _margin(text: str) -> tuple[str, str]:
@@ -166,6 +176,6 @@ def _margin(text: str) -> tuple[str, str]:
     return (found[1], found[0]) if found else ("", "")
 
 
-@functools.cache
+@cache
 def _shapes(parsers: tuple[Parser, ...]) -> Shapes:
     return Shapes(parsers)

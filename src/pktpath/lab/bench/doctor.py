@@ -3,8 +3,8 @@
 No other program reads these texts, so the peer's column holds the limit that the doctor sets itself.
 """
 
-import os
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -66,17 +66,24 @@ def _reading(name: str, path: Path, turns: int) -> Row:
     )
 
 
+_CHILD = """
+import sys
+from pktpath.cli import main
+try:
+    main(["doctor", *sys.argv[1:]])
+finally:
+    sys.stderr.write(open("/proc/self/status").read().partition("VmHWM:")[2].split()[0])
+"""
+"""The doctor, and at its end what memory it had at most: what the kernel tells of a child counts its parent's too."""
+
+
 def _run(*words: str) -> tuple[float, float, int]:
     """Run the doctor; return seconds, seconds of CPU with all that it starts, and resident bytes at most."""
     begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "pktpath", "doctor", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _, _, used = os.wait4(child.pid, 0)
-    child.returncode = 0
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", _CHILD, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    elapsed, after = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - begin, cpu, used.ru_maxrss * 1024
+    return elapsed, cpu, int(re.findall(rb"\d+", done.stderr)[-1]) * 1024
 
 
 def _fill(path: Path, text: Callable[[random.Random], Iterator[str]], size: int) -> None:
@@ -131,7 +138,7 @@ def _counters(rng: random.Random) -> Iterator[str]:
 def _prose(rng: random.Random) -> Iterator[str]:
     yield "Yesterday the switch was slow.\n"
     while True:
-        yield f"Then I looked at {rng.randint(0, 9999)} more of them, # and $ signs and: all on, but nothing was to be seen.\n"
+        yield f"Then I looked at {rng.randint(0, 9999)} more of them: all on, but nothing was to be seen, and so I went home.\n"
 
 
 _FACTS = "ethtool -S, over and over"
