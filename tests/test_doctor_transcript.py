@@ -18,6 +18,7 @@ from pktpath.doctor.facts.device import DeviceFeature, FeatureChange
 from pktpath.doctor.parse import all_parsers
 from pktpath.doctor.parse.file_name import command_in
 from pktpath.doctor.parse.prompt import command_of, plain
+from pktpath.doctor.parse.shapes import Shapes, first_letters
 from pktpath.doctor.parse.source import MAX_FACTS, read
 from pktpath.doctor.parse.transcript import MAX_LINE, Transcript
 from pktpath.errors import BadInput
@@ -165,6 +166,20 @@ def test_two_looks_have_an_order_and_a_time(tmp_path):
     assert (pair.first.active, pair.last.active, pair.seconds) == (False, True, 5.0)
     again = Transcript((TABLE + "$ ethtool -k eth0\n" + TABLE).splitlines(), "text")
     assert len({fact.at.order for fact in again.facts()}) == 2
+
+
+def test_shapes_are_known_by_their_first_letters(monkeypatch):
+    """Sorting them is for speed only: without, the same lines are known."""
+    assert first_letters(r"(?:Features|Offload) for") == frozenset("FO")
+    assert first_letters(r"\s{0,2}x?[0-2]+: ") == frozenset("x012 \t\n\r\f\v\x1c\x1d\x1e\x1f")
+    assert first_letters(r"[^:]+:") is None
+    assert first_letters(r"(?i)qdisc") is None
+    lines = {line for _, text in SAMPLES for line in text.splitlines()[:40]}
+    sorted_ones = Shapes(all_parsers())
+    monkeypatch.setattr("pktpath.doctor.parse.shapes.patterns", None)
+    all_of_them = Shapes(all_parsers())
+    for line in lines:
+        assert sorted_ones.whose(line) is all_of_them.whose(line), line
 
 
 # Files

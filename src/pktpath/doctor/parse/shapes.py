@@ -5,11 +5,17 @@ that can begin so.
 """
 
 import re
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as patterns  # type: ignore[attr-defined]
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from pktpath.doctor.parse.section import Parser
+
+codes: Any = None
+patterns: Any = None
+# Not public: without it every shape is tried on every line, which is only slower.
+with suppress(ImportError):
+    codes, patterns = import_module("re._constants"), import_module("re._parser")
 
 _LETTERS = frozenset(map(chr, range(128)))
 _OTHER = ""
@@ -53,6 +59,8 @@ class Shapes:
 
 def first_letters(pattern: str) -> frozenset[str] | None:
     """Return the ASCII letters that what a pattern matches can begin with; None where it may be any, or nothing."""
+    if patterns is None:
+        return None
     parsed = patterns.parse(pattern)
     return None if parsed.state.flags & re.IGNORECASE else _first(parsed)
 
