@@ -151,6 +151,13 @@ def test_another_shape_begins_another_section():
     assert [dev for dev, *_ in features(TABLE + TABLE.replace("eth0", "eth1"))] == ["eth0"] * 3 + ["eth1"] * 3
 
 
+def test_sections_that_follow_each_other_at_once():
+    """Each prompt ends the section before it, and must not be lost on the way."""
+    names = [f"eth{number}" for number in range(7)]
+    text = "".join(f"# ethtool -k {name}\nrx-checksumming: on\n" for name in names)
+    assert [dev for dev, *_ in features(text)] == names
+
+
 def test_places_say_where(tmp_path):
     file = tmp_path / "look.txt"
     file.write_text(f"prose\r\n\r\n$ ip netns exec h1 ethtool -k eth0\r\n{TABLE}")

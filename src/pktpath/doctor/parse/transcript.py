@@ -155,6 +155,7 @@ class Transcript:
             if self._ahead is not None:
                 line, self._ahead = self._ahead, None
                 yield line
+                continue
             for pair in self._lines:
                 yield _line(pair)
                 # Whoever took it may have read on.
