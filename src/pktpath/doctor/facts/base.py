@@ -1,5 +1,6 @@
 """A fact, and the place that says so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
@@ -36,11 +37,17 @@ class Fact:
     """The fields that say what it is about; the others say what was seen of it."""
 
     @property
-    def key(self) -> Any:
+    def key(self) -> tuple[Any, ...]:
         """What it is about: the same for two looks at one thing."""
         return ()
 
     def __init_subclass__(cls) -> None:
         """Make `key` of the fields of `identity`."""
         if "identity" in vars(cls):
-            cls.key = property(attrgetter(*cls.identity))  # type: ignore[method-assign, assignment]
+            cls.key = property(_of(cls.identity))  # type: ignore[method-assign, assignment]
+
+
+def _of(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that gives the values of these fields; of one name `attrgetter` gives no tuple."""
+    get = attrgetter(*names)
+    return get if len(names) > 1 else lambda fact: (get(fact),)
