@@ -58,12 +58,10 @@ def backend_stalls_of_polling(case: Case) -> Iterator[Finding]:
             severity=Severity.NOTE,
             confidence=Confidence.LIKELY,
             summary=f"{100 * stalled.value / cycles.value:.1f} % of the cycles of {target} stalled in the back end, most "
-            "likely in "
-            "reading the timer and in the dependent polling of an empty ring.",
+            "likely in reading the timer and in the dependent polling of an empty ring.",
             evidence=(stalled.at, cycles.at, *([misses.at] if misses else []), *(shown or [polling[0].places[0]])),
-            why="A read of the counter waits until everything before it is done, and the branch behind a look into a "
-            "ring waits for "
-            f"memory that the other side may write; a poll-mode thread without packets does nothing else.{each}",
+            why="A read of the counter waits until everything before it is done, and the branch behind a look into a ring "
+            f"waits for memory that the other side may write; a poll-mode thread without packets does nothing else.{each}",
             about=target,
             proof="Count again under traffic: the share falls when packets are handled if polling is the cause, and rises with "
             "cache-misses if memory is; perf record -e stalled-cycles-backend -t TID shows at which instructions it waits.",

@@ -27,13 +27,12 @@ def conntrack_drops_packets(case: Case) -> Iterator[Finding]:
     yield Finding(
         severity=Severity.PROBLEM if dropped else Severity.WARNING,
         confidence=Confidence.CERTAIN if dropped else Confidence.LIKELY,
-        summary=f"Packets of new connections were dropped, because the table of tracked connections was full: the kernel's "
-        "log says so "
-        f"in {len(logged)} line{'s' if len(logged) > 1 else ''}{words}.",
+        summary="Packets of new connections were dropped, because the table of tracked connections was full: the kernel's log "
+        f"says so in {len(logged)} line{'s' if len(logged) > 1 else ''}{words}.",
         evidence=(*(one.at for one in logged[:4]), *(change.counter.at for change in dropped[:2])),
         why="Each connection that the firewall, NAT or ct actions saw keeps an entry until its timeout; without room for a "
-        "new entry, "
-        "the packet that begins a connection is dropped. The log is limited to some lines every five seconds: more were dropped.",
+        "new entry, the packet that begins a connection is dropped. The log is limited to some lines every five seconds: "
+        "more were dropped.",
         about="nf_conntrack",
         remedies=(larger(case),),
         proof=f"sysctl {COUNT} {MAX} while it happens; conntrack -S twice: drop and early_drop rise",

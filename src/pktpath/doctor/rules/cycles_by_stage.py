@@ -47,9 +47,9 @@ def cycles_by_stage(case: Case) -> Iterator[Finding]:
         evidence=tuple(stack.at for _, _, stack in named[:5]),
         why=f"Most are in {first[0]} (mostly {next((f for f in reversed(first[2].frames)), '')}). "
         + (
-            "Copies between the kernel and the program are what a bulk transfer is left with when GRO and offloads do "
-            "their part; "
-            "they fall only with zero copy (MSG_ZEROCOPY, TCP_ZEROCOPY_RECEIVE) or smaller buffers that stay in the cache."
+            "Copies between the kernel and the program are what a bulk transfer is left with when GRO and offloads do their "
+            "part; they fall only with zero copy (MSG_ZEROCOPY, TCP_ZEROCOPY_RECEIVE) or smaller buffers that stay in the "
+            "cache."
             if first[0] == "copies"
             else "Each stack counts once, for its innermost function whose stage is known."
         ),

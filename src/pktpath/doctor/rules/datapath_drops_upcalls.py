@@ -76,7 +76,6 @@ def _remedies(case: Case) -> Iterator[Remedy]:
             effect=f"{2 * handlers[-1]} threads instead of {handlers[-1]} take such packets, each with socket buffers of "
             "its own.",
             cost="More CPU while upcalls come. Where the kernel has per-CPU upcalls (Open vSwitch 2.16, Linux 5.15) the "
-            "number of "
-            "handlers follows the CPUs, and this setting is ignored.",
+            "number of handlers follows the CPUs, and this setting is ignored.",
             verify="ovs-appctl memory/show tells the handlers; `lost` of ovs-appctl dpctl/show stands still",
         )

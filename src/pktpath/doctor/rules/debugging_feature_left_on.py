@@ -21,7 +21,8 @@ _DEBUGGING = {
     "rx-all": (Severity.WARNING, "hands damaged frames on", ("Frames with a bad check sequence, and runts, reach the kernel, "
                "captures and switches as if they were good.")),
     "rx-fcs": (Severity.WARNING, "leaves the frame check sequence on each frame", ("Each frame is four bytes longer, and the "
-               "kernel switches LRO and hardware GRO off, as a merged frame has no check sequence.")),
+               "kernel switches LRO and hardware GRO off, "
+               "as a merged frame has no check sequence.")),
 }  # fmt: skip
 
 

@@ -40,12 +40,10 @@ def emc_thrashing(case: Case) -> Iterator[Finding]:
             severity=Severity.WARNING if (work.share or 0.0) >= BUSY else Severity.NOTE,
             confidence=Confidence.LIKELY,
             summary=f"The exact-match cache of the {work.name} serves {100 * work['emc'] / looked:.1f} % of {looked:,.0f} "
-            "lookups, "
-            f"megaflows the others{cycles}.",
+            f"lookups, megaflows the others{cycles}.",
             evidence=some(work.where("emc", "megaflow", "cycles")),
-            why="There are more flows than the 8192 entries of the cache: most lookups in it are for nothing, and new "
-            "entries push "
-            "out those that would have hit.",
+            why="There are more flows than the 8192 entries of the cache: most lookups in it are for nothing, and new entries "
+            "push out those that would have hit.",
             about=work.name,
             remedies=tuple(_remedies(case)),
             proof="ovs-appctl dpif-netdev/pmd-stats-clear, pmd-stats-show 10 s later, with the cache on and off",
@@ -68,9 +66,8 @@ def _remedies(case: Case) -> Iterator[Remedy]:
         "0",
         value_of(case, "emc-insert-inv-prob"),
         effect="Nothing enters the exact-match cache any more; packets go to the megaflows at once.",
-        cost="Slower when few flows with many masks carry the traffic: compare `avg processing cycles per packet` before "
-        "and after, "
-        "under the same load.",
+        cost="Slower when few flows with many masks carry the traffic: compare `avg processing cycles per packet` before and "
+        "after, under the same load.",
         verify="`emc hits` of pmd-stats-show stands still, and `avg processing cycles per packet` falls",
     )
     yield other_config(

@@ -50,9 +50,8 @@ def fewer_queues_than_cpus(case: Case) -> Iterator[Finding]:
                 channels(
                     queues.dev, queues.which, more, current,
                     effect=f"Flows are spread over {more} queues, each with an interrupt of its own.",
-                    cost="Most drivers take the link down for a moment and forget a custom indirection table; more queues mean "
-                    "more "
-                    "interrupts and smaller batches. Look at the interrupts' CPUs afterwards.",
+                    cost="Most drivers take the link down for a moment and forget a custom indirection table; more queues "
+                    "mean more interrupts and smaller batches. Look at the interrupts' CPUs afterwards.",
                 ),
             ),
             proof="mpstat -P ALL 1: is one CPU at 100 % in softirq while others idle? One single flow stays on one queue in "

@@ -66,8 +66,7 @@ def _raise(most: int, configured: str) -> Remedy:
         str(max(DEFAULT, 2 * most)),
         configured,
         effect=f"Up to {max(DEFAULT, 2 * most):,} megaflows.",
-        cost="About 1 KiB of memory for each that is used, and more CPU for the revalidators, which look at all of them; "
-        "flow tables "
-        "that make narrower megaflows than they need stay the cause.",
+        cost="About 1 KiB of memory for each that is used, and more CPU for the revalidators, which look at all of them; flow "
+        "tables that make narrower megaflows than they need stay the cause.",
         verify="ovs-appctl upcall/show tells the limit; upcall_flow_limit_hit of coverage/show stands still",
     )

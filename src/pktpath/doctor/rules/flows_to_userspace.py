@@ -52,8 +52,7 @@ def flows_to_userspace(case: Case) -> Iterator[Finding]:
             f"{'between two looks' if twice else 'since they are there'}{also}.",
             evidence=some([*(pair.last.at for _, pair in found[:3]), *(one.event.at for one in lost)]),
             why="The datapath cannot end with these packets itself: each costs an upcall, and what ovs-vswitchd or the "
-            "controller does "
-            "not take is dropped. "
+            "controller does not take is dropped. "
             + (
                 "The flow tables send them to the controller."
                 if kind == "controller"

@@ -45,20 +45,17 @@ def gro_off(case: Case) -> Iterator[Finding]:
             summary=f"GRO is off at {dev}{context}.",
             evidence=places(gro.at, rate.places if bulk and rate else None, port.at if port else None),
             why="Without GRO every received TCP segment goes through the stack, the filters and the bridge or switch alone; "
-            "with it, "
-            "up to some forty of 1500 bytes go as one.",
+            "with it, up to some forty of 1500 bytes go as one.",
             about=dev,
             remedies=(
                 features(
                     dev, {"gro": True}, scope=scope,
                     effect="Received TCP segments are merged before they go up; forwarders send them as they came (GSO).",
                     cost="A few microseconds for a frame that waits for the end of its poll; captures show merged frames, and "
-                    "a shaper "
-                    "counts in larger pieces.",
+                    "a shaper counts in larger pieces.",
                     verify=f"ethtool -k {dev} shows generic-receive-offload: on",
                 ),
             ),
             proof="" if bulk else f"ip -s link show {dev} twice: is it bulk (frames of 1000 bytes and more, many a second)? "
-            "And was it "
-            "switched off on purpose, for a shaper or a capture?",
+            "And was it switched off on purpose, for a shaper or a capture?",
         )  # fmt: skip

@@ -39,8 +39,7 @@ def gso_off(case: Case) -> Iterator[Finding]:
             + ("large frames only for what the device cuts itself." if alone else "one segment at a time."),
             evidence=places(gso.at, tso.at if tso else None),
             why="Each segment then goes through routing, filters and the qdisc alone, which costs several times the CPU for "
-            "bulk TCP. "
-            "Tunnels and bridges gain most from GSO, as no card cuts inside every tunnel.",
+            "bulk TCP. Tunnels and bridges gain most from GSO, as no card cuts inside every tunnel.",
             about=dev,
             remedies=(
                 features(
@@ -49,12 +48,10 @@ def gso_off(case: Case) -> Iterator[Finding]:
                     scope=scope,
                     effect="TCP sends up to 64 KiB as one frame and it is cut at the end.",
                     cost="Bursts of up to 64 KiB: a shaper for a slow line (sqm, cake without split-gso) may have wanted it "
-                    "off. Captures "
-                    "show frames longer than the MTU.",
+                    "off. Captures show frames longer than the MTU.",
                     verify=f"ethtool -k {dev} shows generic-segmentation-offload: on",
                 ),
             ),
-            proof="Was it switched off on purpose, for a shaper, a capture or a driver's fault? See /etc/udev, NetworkManager, "
-            "ifcfg and "
-            "tc qdisc show.",
+            proof="Was it switched off on purpose, for a shaper, a capture or a driver's fault? See /etc/udev, "
+            "NetworkManager, ifcfg and tc qdisc show.",
         )

@@ -41,9 +41,8 @@ def hw_offload_without_offloaded_flows(case: Case) -> Iterator[Finding]:
             evidence=some(
                 [upcalls.places.get("offloaded flows"), upcalls.at, switch.at if switch else None, *(one.at for one in failed)]
             ),
-            why="The card, its driver or its mode does not take these flows: without switchdev mode (devlink dev eswitch) "
-            "or rte_flow "
-            "support nothing can be offloaded, and each new megaflow is tried in vain.",
+            why="The card, its driver or its mode does not take these flows: without switchdev mode (devlink dev eswitch) or "
+            "rte_flow support nothing can be offloaded, and each new megaflow is tried in vain.",
             about=upcalls.datapath,
             remedies=(
                 other_config(
@@ -51,9 +50,8 @@ def hw_offload_without_offloaded_flows(case: Case) -> Iterator[Finding]:
                     "false",
                     "true",
                     effect="Nothing is tried any more; forwarding stays as it is. It takes a restart of ovs-vswitchd.",
-                    cost="The restart interrupts traffic for a moment. If offload is wanted, set the card to switchdev "
-                    "mode instead: "
-                    "devlink dev eswitch set pci/ADDRESS mode switchdev.",
+                    cost="The restart interrupts traffic for a moment. If offload is wanted, set the card to switchdev mode "
+                    "instead: devlink dev eswitch set pci/ADDRESS mode switchdev.",
                     verify="ovs-appctl upcall/show no longer has the line `offloaded flows`",
                 ),
             ),

@@ -58,9 +58,8 @@ def idle_poll_cycles(case: Case) -> Iterator[Finding]:
         )
         + "These cycles are free for packets as soon as some come.",
         about=best.thread,
-        proof="ovs-appctl dpif-netdev/pmd-stats-clear, some seconds later dpif-netdev/pmd-perf-show: idle iterations "
-        "near 100 % and "
-        "Rx packets 0 say that there was nothing to do; under traffic the share of the clock falls.",
+        proof="ovs-appctl dpif-netdev/pmd-stats-clear, some seconds later dpif-netdev/pmd-perf-show: idle iterations near 100 "
+        "% and Rx packets 0 say that there was nothing to do; under traffic the share of the clock falls.",
     )
 
 

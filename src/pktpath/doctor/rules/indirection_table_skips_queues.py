@@ -46,8 +46,7 @@ def indirection_table_skips_queues(case: Case) -> Iterator[Finding]:
                     command=inside(table.at.scope, command),
                     effect=f"Flows are spread evenly over {table.rings} queues.",
                     cost="Flows change their queue, so some segments arrive out of order for a moment; queues that were kept "
-                    "free (AF_XDP, "
-                    "isolated CPUs) get traffic.",
+                    "free (AF_XDP, isolated CPUs) get traffic.",
                     undo=inside(table.at.scope, f"ethtool -X {table.dev} equal {len(used)}") + "  # or weights, if it was not "
                     "even",
                     verify=f"ethtool -x {table.dev} names all queues",

@@ -53,9 +53,8 @@ def interface_error(case: Case) -> Iterator[Finding]:
             summary=f"{'Interfaces' if len(gone) > 1 else 'Interface'} {names} of Open vSwitch "
             f"{'have' if len(gone) > 1 else 'has'} no device.",
             evidence=some(one.at for one in gone),
-            why="The device was removed, and the port stayed in the database: left behind by a virtual machine or "
-            "container, or not "
-            "there yet. Open vSwitch tries again whenever devices change.",
+            why="The device was removed, and the port stayed in the database: left behind by a virtual machine or container, "
+            "or not there yet. Open vSwitch tries again whenever devices change.",
             about=gone[0].name,
             remedies=(_remove(gone[0]),),
             proof=f"ip link show {gone[0].name}",

@@ -42,12 +42,10 @@ def interrupt_on_a_remote_node(case: Case) -> Iterator[Finding]:
             severity=Severity.WARNING,
             confidence=Confidence.LIKELY,
             summary=f"{device.dev} belongs to NUMA node {own.node}, but {100 * remote / total:.0f} % of its "
-            f"{device.rate:,.0f} receive "
-            "interrupts a second go to CPUs of other nodes.",
+            f"{device.rate:,.0f} receive interrupts a second go to CPUs of other nodes.",
             evidence=(worst.at, home.at, own.at),
             why="Descriptors and frames lie in the memory of the device's node; each access from another one crosses the link "
-            "between "
-            "them.",
+            "between them.",
             about=device.dev,
             remedies=(
                 irq_affinity(worst.irq, ",".join(map(str, own.cpus)), "", f"{worst.label} is served by CPUs of node {own.node}."),

@@ -51,8 +51,7 @@ def interrupts_on_one_cpu(case: Case) -> Iterator[Finding]:
             severity=Severity.NOTE if wanted else Severity.WARNING,
             confidence=Confidence.CERTAIN if device.twice else Confidence.POSSIBLE,
             summary=f"{len(used)} queues of {device.dev} deliver {100 * counts[cpu] / total:.1f} % of their interrupts to CPU "
-            f"{cpu} "
-            f"({span}), so one CPU of {cpu_count(case)} does the work of all queues."
+            f"{cpu} ({span}), so one CPU of {cpu_count(case)} does the work of all queues."
             + (f" {wanted.name}={wanted.value} asks for that." if wanted else ""),
             evidence=tuple(pair.last.at for pair in used[:5]) + ((wanted.at,) if wanted else ()),
             why="The device spreads flows over its queues, but each queue is served where its interrupt arrives.",

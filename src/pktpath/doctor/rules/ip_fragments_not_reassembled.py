@@ -33,13 +33,11 @@ def ip_fragments_not_reassembled(case: Case) -> Iterator[Finding]:
                 summary=f"Fragmented datagrams are lost{counters.where}: {told(lost)} of {pieces:,} fragments.",
                 evidence=evidence(lost, *late),
                 why=f"Their other pieces did not come in time ({told(late[0])}): fragments are lost on the way, as firewalls "
-                "and load "
-                "balancers that look at ports often do."
+                "and load balancers that look at ports often do."
                 if late
                 else "They were given up without waiting, as happens when the memory "
                 "for fragments (net.ipv4.ipfrag_high_thresh) is full or pieces overlap.",
                 about=counters.scope,
                 proof="tcpdump -ni DEV 'ip[6:2] & 0x3fff != 0': which fragments arrive? Best send none: lower the MTU of the "
-                "tunnel, or the "
-                "sender's datagrams.",
+                "tunnel, or the sender's datagrams.",
             )

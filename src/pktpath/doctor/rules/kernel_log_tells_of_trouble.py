@@ -32,38 +32,32 @@ _TROUBLE = (
     _Trouble(
         re.compile(r"NETDEV WATCHDOG: (?!CPU)(?P<dev>\S{1,32}) \(|(?P<other>\S{1,32}): NETDEV WATCHDOG: "),
         "{dev} took no frame to send for seconds, and its driver had to start it anew",
-        "The queue was stopped and the device did not say that it had sent anything: a fault of the card, "
-        "its firmware or driver, or a "
-        "port at the other end that sends pause frames without end. All that waited in the queue is lost each time.",
-        "ethtool -S {dev}: tx_timeout and pause frames that arrived; ethtool -i {dev} for driver and "
-        "firmware; is it gone with ethtool "
-        "-K {dev} tso off, with ethtool --set-eee {dev} eee off, or with pause off (ethtool -A)?",
+        "The queue was stopped and the device did not say that it had sent anything: a fault of the card, its firmware or "
+        "driver, or a port at the other end that sends pause frames without end. All that waited in the queue is lost each "
+        "time.",
+        "ethtool -S {dev}: tx_timeout and pause frames that arrived; ethtool -i {dev} for driver and firmware; is it gone "
+        "with ethtool -K {dev} tso off, with ethtool --set-eee {dev} eee off, or with pause off (ethtool -A)?",
     ),
     _Trouble(
         re.compile(r"(?P<dev>\S{1,32}): hw csum failure"),
         "{dev} reports checksums that are wrong",
-        "The card hands the kernel a sum of the frame's bytes, and it does not fit: a fault of the driver or "
-        "card, most often with "
-        "tunnels, VLAN tags or padding. The kernel sums such frames itself, and delivers those that are right.",
-        "Do the lines stop with ethtool -K {dev} rx off? Then the CPU checks all sums, until the driver is a "
-        "better one.",
+        "The card hands the kernel a sum of the frame's bytes, and it does not fit: a fault of the driver or card, most often "
+        "with tunnels, VLAN tags or padding. The kernel sums such frames itself, and delivers those that are right.",
+        "Do the lines stop with ethtool -K {dev} rx off? Then the CPU checks all sums, until the driver is a better one.",
     ),
     _Trouble(
         re.compile(r"(?i)possible syn flooding on port (?P<dev>[^\s.]{1,60})"),
         "more connections began at port {dev} than its socket had room for",
-        "Half-open connections filled the queue of a listening socket: somebody floods it, the program "
-        "accepts too slowly, or asked for a "
-        "short queue in listen(2).",
-        "ss -ltn: Send-Q is the length of the queue; nstat -zas TcpExtTCPReqQFullDoCookies "
-        "TcpExtListenOverflows twice; from how many "
-        "addresses do the SYNs come?",
+        "Half-open connections filled the queue of a listening socket: somebody floods it, the program accepts too slowly, or "
+        "asked for a short queue in listen(2).",
+        "ss -ltn: Send-Q is the length of the queue; nstat -zas TcpExtTCPReqQFullDoCookies TcpExtListenOverflows twice; from "
+        "how many addresses do the SYNs come?",
     ),
     _Trouble(
         re.compile(r"received packet on (?P<dev>\S{1,32}) with own address"),
         "frames of the bridge come back to it on {dev}",
-        "A frame with the bridge's own source address arrived: there is a loop in the network (or a bond "
-        "whose members hand back what the "
-        "switch floods), or two hosts have one address. Learned addresses move to and fro, and frames are lost.",
+        "A frame with the bridge's own source address arrived: there is a loop in the network (or a bond whose members hand "
+        "back what the switch floods), or two hosts have one address. Learned addresses move to and fro, and frames are lost.",
         "bridge fdb show; is spanning tree on at the switches? Are both ports of a bond in one channel there?",
     ),
 )  # fmt: skip

@@ -34,10 +34,8 @@ def ksoftirqd_busy(case: Case) -> Iterator[Finding]:
         summary=f"Softirqs take more CPU than their turns give them and spill over into ksoftirqd: {words}.",
         evidence=tuple(thread.at for thread in threads[:4]),
         why="After 2 ms or 10 rounds the kernel leaves softirqs to this thread, which competes with programs for the CPU. "
-        "Received "
-        "frames are the usual cause: all from one queue, or more work for each of them than needs be (GRO off, many firewall "
-        "rules, a "
-        "capture that runs).",
+        "Received frames are the usual cause: all from one queue, or more work for each of them than needs be (GRO off, "
+        "many firewall rules, a capture that runs).",
         about=threads[0].name,
         proof="cat /proc/softirqs twice: which line rises on this CPU; perf top -C CPU: what it does",
     )

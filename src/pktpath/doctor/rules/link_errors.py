@@ -56,12 +56,12 @@ def link_errors(case: Case) -> Iterator[Finding]:
             + (f", {share:.2%} of what came." if share and not _is_link(worst) else "."),
             evidence=places(worst.places, *(change.places for change in changes)),
             why="The link itself comes and goes." if _is_link(worst) else "Such frames were damaged on their way: a cable, an "
-            "optic, "
-            "a wrong duplex or forward error correction. The card drops them, and no switch of this host helps.",
+            "optic, a wrong duplex or forward error correction. "
+            "The card drops them, and no switch of this host "
+            "helps.",
             about=device[1],
-            proof=f"ethtool -m {device[1]} for the optic's power, ethtool {device[1]} for speed and duplex, another cable, and "
-            "the "
-            "counters of the port at the other end.",
+            proof=f"ethtool -m {device[1]} for the optic's power, ethtool {device[1]} for speed and duplex, another cable, "
+            "and the counters of the port at the other end.",
         )  # fmt: skip
 
 

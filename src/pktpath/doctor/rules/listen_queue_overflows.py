@@ -40,8 +40,7 @@ def listen_queue_overflows(case: Case) -> Iterator[Finding]:
             f"{opened:,} were accepted into the queue.",
             evidence=evidence(*lost),
             why="The queue of a listening socket is full, because the program does not call accept in time or asked for a "
-            "short queue. "
-            "Clients try again after 1 s, 3 s, 7 s: users see these delays."
+            "short queue. Clients try again after 1 s, 3 s, 7 s: users see these delays."
             if overflow
             else "SYNs were dropped for want of memory, a route or a place; the queue of accepted connections did not overflow.",
             about=counters.scope,

@@ -39,9 +39,9 @@ def lock_contention_hot(case: Case) -> Iterator[Finding]:
         summary=f"{part.percent:.1f} % of the samples wait for a lock that another CPU holds "
         f"({', '.join(part.symbols[:3])}{asked}).",
         evidence=tuple(part.places[:6]),
-        why="This function runs only when the lock is taken. On the packet path many CPUs then share one transmit queue "
-        "or qdisc, one "
-        "socket or one table; more queues (ethtool -L, XPS) or a socket for each thread (SO_REUSEPORT) part them.",
+        why="This function runs only when the lock is taken. On the packet path many CPUs then share one transmit queue or "
+        "qdisc, one socket or one table; more queues (ethtool -L, XPS) or a socket for each thread (SO_REUSEPORT) part "
+        "them.",
         about=callers[0] if callers else "",
         proof="perf lock contention -ab -- sleep 5 names the lock and who waits; in a virtual machine see steal (st) of "
         "top as well.",

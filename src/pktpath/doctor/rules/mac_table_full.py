@@ -43,9 +43,8 @@ def mac_table_full(case: Case) -> Iterator[Finding]:
         confidence=Confidence.CERTAIN if found[0].now else Confidence.LIKELY,
         summary=f"A table of learned addresses is full: {found[0].rate:,.1f} a second are pushed out {found[0].span}{where}.",
         evidence=some([found[0].event.at, *(told["current"].at for told in full.values())]),
-        why="Frames to an address that was pushed out are flooded to every port, and each change makes the revalidators "
-        "check all "
-        "megaflows.",
+        why="Frames to an address that was pushed out are flooded to every port, and each change makes the revalidators check "
+        "all megaflows.",
         about=next(iter(full), "ovs-vswitchd"),
         remedies=tuple(_larger(bridge, told["maximum"].value) for bridge, told in full.items()),
         proof="" if found[0].now else "ovs-appctl coverage/show: does mac_learning_evicted count in the last 5 seconds?",

@@ -21,8 +21,7 @@ MANY = 8.0
 ENOUGH = 1_000_000
 _WHY = (
     "Each mask costs one hash lookup, and a packet tries one after the other until one hits. Flow tables that match many "
-    "different "
-    "combinations of fields make many masks: `ovs-appctl dpctl/dump-flows -m` shows which."
+    "different combinations of fields make many masks: `ovs-appctl dpctl/dump-flows -m` shows which."
 )
 
 

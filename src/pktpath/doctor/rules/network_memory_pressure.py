@@ -34,8 +34,7 @@ def network_memory_pressure(case: Case) -> Iterator[Finding]:
         summary=f"TCP is short of memory: {words}.",
         evidence=(*evidence(*rises[:2]), *(one.at for one in logged[:3])),
         why="The sockets together use more than net.ipv4.tcp_mem allows, so the kernel narrows windows and aborts "
-        "connections. Often a "
-        "program keeps sockets that it does not read or close.",
+        "connections. Often a program keeps sockets that it does not read or close.",
         proof="cat /proc/net/sockstat: TCP mem against the three numbers of sysctl net.ipv4.tcp_mem (pages); ss -tm: who "
         "holds it",
     )

@@ -53,9 +53,8 @@ def nonblocking_poll_loop_is_normal(case: Case) -> Iterator[Finding]:
                 confidence=Confidence.CERTAIN if known and rate is not None else Confidence.LIKELY,
                 summary=f"{names} calls of {process_name(case, trace.pid)} failed {reason}{speed}: that is the normal poll loop.",
                 evidence=(*(call.at for call in vain[:4]), trace.of(POLLS)[0].at),
-                why=f"After each of {polls:,} polls the program asks every descriptor without blocking, and those that "
-                "have nothing "
-                "answer EAGAIN (accept: nobody calls). The thread sleeps in between, so it costs next to nothing.",
+                why=f"After each of {polls:,} polls the program asks every descriptor without blocking, and those that have "
+                "nothing answer EAGAIN (accept: nobody calls). The thread sleeps in between, so it costs next to nothing.",
                 about=process_name(case, trace.pid),
                 proof="strace -r -p PID: the time lies before the calls that follow poll. strace without -c names the errors.",
             )

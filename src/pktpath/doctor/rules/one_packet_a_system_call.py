@@ -50,9 +50,9 @@ def one_packet_a_system_call(case: Case) -> Iterator[Finding]:
             summary=f"{begin(who)} makes a system call for each packet: {done / trace.seconds:,.0f} a second{size} ({names} "
             f"of {total:,} calls), under strace.",
             evidence=tuple(call.at for call in moving[:3]),
-            why="Each call enters the kernel and walks down its stack for one datagram. recvmmsg and sendmmsg carry many "
-            "in one call; "
-            "UDP_SEGMENT (GSO) and UDP_GRO carry up to 64 datagrams through the stack as one. The program must ask for these.",
+            why="Each call enters the kernel and walks down its stack for one datagram. recvmmsg and sendmmsg carry many in "
+            "one call; UDP_SEGMENT (GSO) and UDP_GRO carry up to 64 datagrams through the stack as one. The program must "
+            "ask for these.",
             about=who,
             proof="perf trace -s -p PID counts the calls without slowing them so much; ip -s link shows as many packets "
             "a second.",

@@ -81,8 +81,7 @@ def ovs_thread_blocked(case: Case) -> Iterator[Finding]:
             why=(_MEANS.get(kind, "Meanwhile its work waits.") if who else _UNNAMED) + _reason(share),
             about=f"{kind} thread",
             proof="utilities/usdt-scripts/kernel_delay.py of Open vSwitch on its process tells system calls, ready and "
-            "stopped time of "
-            "each thread; perf top -p PID what it computes",
+            "stopped time of each thread; perf top -p PID what it computes",
         )
 
 

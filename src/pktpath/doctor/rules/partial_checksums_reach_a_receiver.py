@@ -44,17 +44,14 @@ def partial_checksums_reach_a_receiver(case: Case) -> Iterator[Finding]:
             severity=Severity.PROBLEM if sums.twice else Severity.WARNING,
             confidence=Confidence.CERTAIN if sums.twice else Confidence.LIKELY,
             summary=f"TcpInCsumErrors {verb} {sums.rise:,} on the receiver{at}{errors}: tx checksum offload is on at the "
-            "sending veth "
-            f"{names} (partial checksums leave it), and the userspace datapath does not fill them in.",
+            f"sending veth {names} (partial checksums leave it), and the userspace datapath does not fill them in.",
             evidence=(
                 *evidence(sums)[:2], victim.senders[0].at, victim.datapath[0], *(one.at for one in failed[:1]),
                 *(one.at for one in pings[:1]),
             ),
             why="The sender leaves the checksum to its device, which passes the frame on as it is; the datapath reads it from "
-            "a packet "
-            "socket without the note that says so, and the receiver drops the segment. ICMP is unaffected because its "
-            "checksum is "
-            "complete when it leaves, so ping works.",
+            "a packet socket without the note that says so, and the receiver drops the segment. ICMP is unaffected "
+            "because its checksum is complete when it leaves, so ping works.",
             about=names,
             remedies=tuple(_remedies(victim)),
             proof="" if sums.twice else "nstat -zas TcpInCsumErrors at the receiver before and after one attempt to connect",

@@ -52,12 +52,10 @@ def path_mtu_trouble(case: Case) -> Iterator[Finding]:
                 severity=Severity.PROBLEM,
                 confidence=Confidence.LIKELY,
                 summary=f"Packets of {ping.size + _HEADERS} bytes to {ping.target} vanish without an answer ({ping.sent} of "
-                f"{ping.sent}), "
-                f"while those of {(answered.size or 0) + _HEADERS} bytes get through.",
+                f"{ping.sent}), while those of {(answered.size or 0) + _HEADERS} bytes get through.",
                 evidence=(ping.at, answered.at),
                 why="A device on the way takes only smaller packets and nobody tells the sender: a tunnel or switch with a "
-                "smaller MTU, or "
-                "a filter that drops ICMP. Connections hang as soon as they send full segments.",
+                "smaller MTU, or a filter that drops ICMP. Connections hang as soon as they send full segments.",
                 about=ping.target,
                 remedies=(
                     Remedy(
@@ -78,6 +76,5 @@ def path_mtu_trouble(case: Case) -> Iterator[Finding]:
                     ),
                 ),
                 proof=f"ping -c 3 -M do -s SIZE {ping.target} with sizes between {answered.size} and {ping.size}: the largest "
-                "that is answered, "
-                "plus 28, is the path's MTU",
+                "that is answered, plus 28, is the path's MTU",
             )  # fmt: skip

@@ -39,12 +39,10 @@ def ping_works_but_tcp_does_not(case: Case) -> Iterator[Finding]:
                 f"{transfer.error}.",
                 evidence=(transfer.at, ping.at),
                 why="Addresses and routes are right. What is left: TCP leaves with a checksum that nobody fills in (userspace "
-                "datapaths on "
-                "veth or tap), a filter drops it, or answers take another way.",
+                "datapaths on veth or tap), a filter drops it, or answers take another way.",
                 about=ping.target,
                 proof="nstat -zas TcpInSegs TcpInCsumErrors at the receiver before and after an attempt: both rise: checksums "
-                "(ethtool -K "
-                "DEV tx off at the sender proves it); only TcpInSegs: look at the answers; neither: a filter, or loss on the "
-                "way.",
+                "(ethtool -K DEV tx off at the sender proves it); only TcpInSegs: look at the answers; neither: a "
+                "filter, or loss on the way.",
             )
             break

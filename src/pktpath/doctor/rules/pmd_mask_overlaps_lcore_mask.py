@@ -39,9 +39,8 @@ def pmd_mask_overlaps_lcore_mask(case: Case) -> Iterator[Finding]:
         confidence=Confidence.LIKELY if rest else Confidence.CERTAIN,
         summary=f"{names[0].upper()}{names[1:]} in pmd-cpu-mask {polling.value} and in dpdk-lcore-mask {others.value}.",
         evidence=(polling.at, others.at) if polling.at != others.at else (polling.at,),
-        why="The other threads of ovs-vswitchd run where dpdk-lcore-mask lets them, and have to share the core with a "
-        "thread that never "
-        "gives it up by itself." + (" Here they have other cores too." if rest else ""),
+        why="The other threads of ovs-vswitchd run where dpdk-lcore-mask lets them, and have to share the core with a thread "
+        "that never gives it up by itself." + (" Here they have other cores too." if rest else ""),
         about="ovs-vswitchd",
         remedies=(
             other_config(

@@ -43,9 +43,8 @@ def pmd_overloaded(case: Case) -> Iterator[Finding]:
             summary=f"The {work.name} spends {work.share:.1f} % of its cycles on packets {work.span}: "
             f"{work.received:,.0f} packets{rate}{cycles}{lost}.",
             evidence=some([*work.where("busy", "busy iterations", "received"), *(p for drop in drops for p in drop.places)]),
-            why="A thread that has no idle cycles left takes packets later than they come; the ring of the device fills, "
-            "and what "
-            "finds it full is dropped.",
+            why="A thread that has no idle cycles left takes packets later than they come; the ring of the device fills, and "
+            "what finds it full is dropped.",
             about=work.name,
             remedies=tuple(_more(case)),
             proof="" if work.twice or work.seconds else "ovs-appctl dpif-netdev/pmd-stats-clear, and pmd-stats-show 10 s later",
@@ -71,12 +70,10 @@ def _more(case: Case) -> Iterator[Remedy]:
         "pmd-cpu-mask",
         mask_of(cores),
         value_of(case, "pmd-cpu-mask"),
-        effect=f"Core {free} polls as well, and queues are shared among more threads; it must be a core of the node "
-        "of the "
+        effect=f"Core {free} polls as well, and queues are shared among more threads; it must be a core of the node of the "
         "device that nothing else needs.",
-        cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one "
-        "thread: give its "
-        "port more queues (options:n_rxq) first. A short gap while queues move.",
+        cost="That core is at 100 % from now on, whether there is traffic or not; a single busy queue stays on one thread: "
+        "give its port more queues (options:n_rxq) first. A short gap while queues move.",
         verify="ovs-appctl dpif-netdev/pmd-rxq-show spreads the usage over more threads",
     )
 

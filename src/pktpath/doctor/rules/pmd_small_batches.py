@@ -47,9 +47,8 @@ def _finding(case: Case, work: Work, what: str, line: str) -> Finding:
         summary=f"The {work.name} {what}, though {work.share:.1f} % of its cycles go to packets ({work.received:,.0f} {work.span}"
         f"{cycles}).",
         evidence=some(work.where(line, "busy", "received", "cycles")),
-        why="What an output costs once, a virtqueue kick or a doorbell above all, is paid for nearly every packet; the "
-        "other side, "
-        "too, then receives one packet at a time.",
+        why="What an output costs once, a virtqueue kick or a doorbell above all, is paid for nearly every packet; the other "
+        "side, too, then receives one packet at a time.",
         about=work.name,
         remedies=()
         if own_switch(case)

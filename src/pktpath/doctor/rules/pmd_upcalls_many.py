@@ -42,8 +42,7 @@ def pmd_upcalls_many(case: Case) -> Iterator[Finding]:
             severity=Severity.PROBLEM if work.twice and now else Severity.WARNING,
             confidence=Confidence.CERTAIN if work.twice or work.seconds else Confidence.LIKELY,
             summary=f"The {work.name} takes {100 * missed / work.received:.1f} % of its packets to the slow path: "
-            f"{missed:,.0f} of "
-            f"{work.received:,.0f} {work.span}{left}.",
+            f"{missed:,.0f} of {work.received:,.0f} {work.span}{left}.",
             evidence=some(
                 [*work.where("upcalls", "failed", "received"), *(one.event.at for one in full), *(one.event.at for one in now)]
             ),

@@ -57,9 +57,8 @@ def poll_mode_thread_spins_by_design(case: Case) -> Iterator[Finding]:
             confidence=Confidence.CERTAIN,
             summary=f"{are.format(names)}: {part} is by design, with or without traffic.",
             evidence=tuple(dict.fromkeys(place for _, _, places in found for place in places))[:6],
-            why="Such a thread asks its receive queues in a loop and never sleeps, so the CPU that it uses says nothing "
-            "about its "
-            f"load. {counted}{_others(pid, told)}",
+            why="Such a thread asks its receive queues in a loop and never sleeps, so the CPU that it uses says nothing about "
+            f"its load. {counted}{_others(pid, told)}",
             about=f"process {pid}" if pid else names,
             # Who has asked the switch gets these from pmd-idle, where they help.
             remedies=_sleep() if ovs and PmdThread not in case else (),

@@ -44,9 +44,8 @@ def process_without_huge_pages(case: Case) -> Iterator[Finding]:
             confidence=Confidence.LIKELY,
             summary=f"{begin(who)} has its DPDK memory, {size / 1024:,.0f} MiB, in pages of 4 KiB and none in huge pages.",
             evidence=tuple(mapping.at for mapping in small[:4]),
-            why="memfd:nohuge is what DPDK maps with --no-huge. Each packet then needs more entries of the TLB, and "
-            "devices that fetch "
-            "buffers themselves may refuse the memory.",
+            why="memfd:nohuge is what DPDK maps with --no-huge. Each packet then needs more entries of the TLB, and devices "
+            "that fetch buffers themselves may refuse the memory.",
             about=who,
             remedies=(
                 Remedy(

@@ -41,8 +41,7 @@ def ready_descriptor_delivered(case: Case) -> Iterator[Finding]:
             confidence=Confidence.CERTAIN,
             summary=f"{subject} (fd {', '.join(str(one.fd) for one in ready[:6])}) did deliver, {delivered} of "
             f"{sum(one.reported for one in ready)} times; the {sum(count for _, count in failed):,} calls that failed "
-            "with EAGAIN "
-            "asked others, or the same once more.",
+            "with EAGAIN asked others, or the same once more.",
             evidence=(best.at, *(call.at for call, _ in failed[:3])),
             why="poll names what has something; the loop then asks every descriptor without blocking, and the others "
             "have nothing.",

@@ -52,8 +52,7 @@ def softnet_drops(case: Case) -> Iterator[Finding]:
         else f"Received frames were dropped at a full backlog at some time since the start: {words}.",
         evidence=tuple(place for row in rows[:3] for place in reversed(row.changes["dropped"].places)),
         why="Frames of veth, tunnel and loopback devices, and those that RPS hands over, wait in a queue for each CPU. It was "
-        "full: "
-        "this CPU got more frames than it could serve. "
+        "full: this CPU got more frames than it could serve. "
         + (f"{limited:,} of them fell to the flow limit, which thins out the largest flow. " if limited else "")
         + "A longer queue helps against bursts only; when the CPU is busy all the time, more CPUs must share the work.",
         about=rows[0].cpu,

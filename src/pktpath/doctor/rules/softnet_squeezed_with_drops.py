@@ -58,9 +58,8 @@ def softnet_squeezed_with_drops(case: Case) -> Iterator[Finding]:
                 *reversed(row.changes["time_squeeze"].places), *((thread.at,) if thread else ()),
             ),
             why="A turn of the softirq ends after netdev_budget frames or netdev_budget_usecs; what is left waits, often for "
-            "ksoftirqd, which competes with programs. A longer turn only helps while the CPU has time left; else the frames "
-            "must be "
-            "spread over more CPUs.",
+            "ksoftirqd, which competes with programs. A longer turn only helps while the CPU has time left; else the "
+            "frames must be spread over more CPUs.",
             about=row.cpu,
             remedies=(
                 sysctl(

@@ -45,20 +45,17 @@ def software_checksum_hot(case: Case) -> Iterator[Finding]:
         summary=f"{part.percent:.1f} % of the samples compute checksums in software ({', '.join(part.symbols[:3])})"
         + (f": {devices}." if devices else "."),
         evidence=(*part.places[:4], *(feature.at for switches in off.values() for feature in switches.values()))[:6],
-        why="A device with checksum offload does this without the CPU. It is done in software where the offload is off, "
-        "where the "
-        "device cannot do it for this kind of packet (some tunnels), or where a packet changes on its way.",
+        why="A device with checksum offload does this without the CPU. It is done in software where the offload is off, where "
+        "the device cannot do it for this kind of packet (some tunnels), or where a packet changes on its way.",
         about=", ".join(dev for _, dev in off),
         remedies=tuple(
             features(
                 dev, dict.fromkeys(sorted(switches), True), scope=scope, effect="The device computes and checks checksums.",
-                cost="Captures on this host show checksums that are not filled in yet. Somebody may have switched it off "
-                "for a device "
-                "that computes them wrongly: watch TcpInCsumErrors of the peer.",
+                cost="Captures on this host show checksums that are not filled in yet. Somebody may have switched it off for "
+                "a device that computes them wrongly: watch TcpInCsumErrors of the peer.",
             )
             for (scope, dev), switches in list(off.items())[:4]
         ),
-        proof="ethtool -k DEV shows rx-checksumming and tx-checksumming of the devices that the traffic takes; perf "
-        "report -g shows "
-        "who calls the function.",
+        proof="ethtool -k DEV shows rx-checksumming and tx-checksumming of the devices that the traffic takes; perf report -g "
+        "shows who calls the function.",
     )  # fmt: skip

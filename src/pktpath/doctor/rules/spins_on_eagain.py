@@ -56,10 +56,8 @@ def spins_on_eagain(case: Case) -> Iterator[Finding]:
             summary=f"{begin(who)} asks in vain: {failed:,} of {asked:,} {first.name} calls failed with EAGAIN{speed}{used}.",
             evidence=tuple(call.at for call in vain[:3]) + tuple(busy.places[:2] if busy else ()),
             why="It reads without blocking and tries again at once instead of sleeping in poll or epoll until there is "
-            "something: "
-            "every question enters the kernel, and the core is not there for others. The program must wait; no switch of "
-            "the host "
-            "changes that.",
+            "something: every question enters the kernel, and the core is not there for others. The program must wait; no "
+            "switch of the host changes that.",
             about=who,
             proof="strace -p PID prints the calls with their reason; top -H -b -n 2 -p PID shows the thread at 100 %.",
         )

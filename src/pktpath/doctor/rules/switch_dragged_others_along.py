@@ -56,9 +56,8 @@ def switch_dragged_others_along(case: Case) -> Iterator[Finding]:
                     [change.at for change in dragged[:4]], [change.at for change in asked if change.active is bool(on)][:2]
                 ),
                 why=f"Segmentation of any kind (TSO, UDP segmentation, GSO) needs {need}: each piece has a header and a "
-                "checksum of "
-                "its own, and its bytes lie in several places. The lines [not requested] here, and [requested on] in ethtool -k, "
-                "are consequences, not causes."
+                "checksum of its own, and its bytes lie in several places. The lines [not requested] here, and [requested "
+                "on] in ethtool -k, are consequences, not causes."
                 if need in {"checksum offload", "scatter-gather"}
                 else "The kernel keeps features consistent; the lines [not requested] are consequences, not causes.",
                 about=dev,

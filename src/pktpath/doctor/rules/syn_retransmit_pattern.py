@@ -49,12 +49,11 @@ def syn_retransmit_pattern(case: Case) -> Iterator[Finding]:
         + (f"; {told(rises[0])}." if rises else "."),
         evidence=(*(one.at for one in late[:4]), *evidence(*rises[:1])[:2]),
         why="Without an answer a SYN is sent again after 1 s, and then later and later. Such times mean that the first SYNs, "
-        "or the "
-        "answers to them, were dropped on the way, and that a later one got through.",
+        "or the answers to them, were dropped on the way, and that a later one got through.",
         about=late[0].tool,
         proof="tcpdump -ni any 'tcp[tcpflags] & tcp-syn != 0' at both ends: does the first SYN arrive? If so, look at the "
-        "receiver's "
-        "TcpExtListenDrops, TcpInCsumErrors and IPReversePathFilter; if not, at each device and tunnel between.",
+        "receiver's TcpExtListenDrops, TcpInCsumErrors and IPReversePathFilter; if not, at each device and tunnel "
+        "between.",
     )
 
 

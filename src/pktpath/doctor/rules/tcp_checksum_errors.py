@@ -38,11 +38,9 @@ def tcp_checksum_errors(case: Case) -> Iterator[Finding]:
             summary=f"TCP segments with a wrong checksum are dropped{counters.where}: {told(wrong)}{share}.",
             evidence=evidence(wrong),
             why="Something on the way changes frames without their sum, or was to fill in a partial checksum and did not. "
-            "Each one "
-            "costs the sender a retransmission; when all are wrong, no connection comes about.",
+            "Each one costs the sender a retransmission; when all are wrong, no connection comes about.",
             about=counters.scope,
             proof="tcpdump -vv -ni DEV 'tcp' at the receiver shows `cksum … (incorrect …)`: all segments of one sender, or "
-            "single ones? "
-            "All: look at ethtool -k of the sender (tx) and at what forwards; single ones: at cables and cards on the way "
-            "(ethtool -S).",
+            "single ones? All: look at ethtool -k of the sender (tx) and at what forwards; single ones: at cables and "
+            "cards on the way (ethtool -S).",
         )

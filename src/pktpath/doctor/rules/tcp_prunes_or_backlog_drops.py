@@ -40,8 +40,7 @@ def tcp_prunes_or_backlog_drops(case: Case) -> Iterator[Finding]:
             f"{', '.join(map(told, lost))}.",
             evidence=evidence(*lost),
             why="The program reads too slowly for what arrives, or many small segments take more memory than their bytes. The "
-            "sender "
-            "has to send them again.",
+            "sender has to send them again.",
             about=counters.scope,
             remedies=(
                 sysctl(

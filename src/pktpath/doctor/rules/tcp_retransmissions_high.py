@@ -40,6 +40,5 @@ def tcp_retransmissions_high(case: Case) -> Iterator[Finding]:
             + needless,
             about=counters.scope,
             proof="ss -tin: which peers have retrans; then drops on the way to them: ethtool -S and ip -s link of both ends, "
-            "tc -s qdisc, "
-            "/proc/net/softnet_stat, ovs-appctl dpctl/show",
+            "tc -s qdisc, /proc/net/softnet_stat, ovs-appctl dpctl/show",
         )

@@ -43,12 +43,10 @@ def tunnel_mtu_too_large(case: Case) -> Iterator[Finding]:
             severity=Severity.WARNING,
             confidence=Confidence.LIKELY,
             summary=f"{dev} ({link.kind}) has an MTU of {link.mtu}; with {added} bytes of headers that is "
-            f"{link.mtu + added - lower.mtu} more than "
-            f"the {lower.mtu} of {lower.dev}.",
+            f"{link.mtu + added - lower.mtu} more than the {lower.mtu} of {lower.dev}.",
             evidence=places(link.at, lower.at),
             why="A full frame is fragmented outside the tunnel, which defeats GRO and receive-side scaling at the other end, "
-            "or is dropped where "
-            "fragments cannot pass: then ping works and bulk transfers hang.",
+            "or is dropped where fragments cannot pass: then ping works and bulk transfers hang.",
             about=dev,
             remedies=(
                 Remedy(

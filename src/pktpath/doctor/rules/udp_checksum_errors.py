@@ -39,8 +39,7 @@ def udp_checksum_errors(case: Case) -> Iterator[Finding]:
                 f"{per_cent(wrong.rise, total)} of all.",
                 evidence=(*evidence(wrong), *(one.at for one in logged[:2])),
                 why="Something on the way changes datagrams without their sum, or was to fill in a partial checksum and did "
-                "not. For "
-                "a tunnel that ends here, each is an inner frame that is lost.",
+                "not. For a tunnel that ends here, each is an inner frame that is lost.",
                 about=counters.scope,
                 proof="dmesg names sender and port of each (UDP: bad checksum); tcpdump -vv -ni DEV udp shows `bad udp cksum`. "
                 "Port 4789 or 6081: a tunnel, look at tx-checksum-ip-generic and tx-udp_tnl-csum-segmentation of its sender.",

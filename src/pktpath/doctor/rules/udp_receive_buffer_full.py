@@ -37,8 +37,7 @@ def udp_receive_buffer_full(case: Case) -> Iterator[Finding]:
                 severity=Severity.PROBLEM if lost.twice else Severity.NOTE,
                 confidence=Confidence.CERTAIN if lost.twice else Confidence.POSSIBLE,
                 summary=f"UDP datagrams are dropped because a program does not read its socket in time{counters.where}: "
-                f"{told(lost)}, "
-                f"{per_cent(lost.rise, total)} of what arrived.",
+                f"{told(lost)}, {per_cent(lost.rise, total)} of what arrived.",
                 evidence=evidence(lost),
                 why="The socket's buffer was full. Either bursts are larger than the buffer, or the program is slower than what "
                 "arrives; only the first is helped by a larger buffer, and only when the program asks for one (SO_RCVBUF).",

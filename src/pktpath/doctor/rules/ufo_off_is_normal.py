@@ -36,7 +36,6 @@ def ufo_off_is_normal(case: Case) -> Iterator[Finding]:
         summary=f"UFO (udp-fragmentation-offload) is off{fixed} at {listed(ufo.dev for ufo in off)}: that is normal.",
         evidence=places([ufo.at for ufo in off]),
         why="Hardly any card ever fragmented UDP, and Linux 4.14 took UFO out. Large datagrams are fragmented by the kernel, "
-        "which costs "
-        "little as they are rare; tx-udp-segmentation, of newer kernels, is another thing.",
+        "which costs little as they are rare; tx-udp-segmentation, of newer kernels, is another thing.",
         about=off[0].dev if len(off) == 1 else "",
     )

@@ -46,8 +46,7 @@ def vhost_user_without_guest(case: Case) -> Iterator[Finding]:
         summary=f"{count} no guest attached: {names}.",
         evidence=some(places[0] for _, places in sorted(ports.items())),
         why="Their queues are disabled, or they have agreed on nothing with the other end yet: no virtual machine is "
-        "connected, or its "
-        "driver is not up. Their queues are still polled for that.",
+        "connected, or its driver is not up. Their queues are still polled for that.",
         about=min(ports),
         proof="ovs-vsctl get interface " + min(ports) + " status: `status=connected` once there is one",
     )

@@ -63,8 +63,7 @@ def vxlan_bad_udp_checksums(case: Case) -> Iterator[Finding]:
             f"{listed(feature.dev for feature in on)} leaves its checksums to a device below.",
             evidence=places(seen, [feature.at for feature in on], kernel.at if kernel else None),
             why="Kernels before 5.7 spoil the checksum of masqueraded packets that enter a VXLAN device with checksum offload "
-            "on, and so "
-            "does address translation of the outer packet. "
+            "on, and so does address translation of the outer packet. "
             + (f"This kernel is {kernel.release}." if kernel else "Which kernel the sender runs is not known here."),
             about=on[0].dev,
             remedies=(
@@ -72,14 +71,12 @@ def vxlan_bad_udp_checksums(case: Case) -> Iterator[Finding]:
                     on[0].dev, {"tx-checksum-ip-generic": False}, scope=scope, hint="on the sender",
                     effect="Packets enter the tunnel with their checksums complete.",
                     cost="TSO inside the tunnel goes off with it: bulk TCP through the tunnel costs several times the CPU. "
-                    "Take it back "
-                    "after an upgrade of the kernel.",
+                    "Take it back after an upgrade of the kernel.",
                     verify="UdpInCsumErrors of the receiver no longer rises",
                 ),
             ),
             proof="Switch it off at one sender: do the lines from its address stop? tcpdump -vvni CARD udp port 4789 or 8472 "
-            "at the receiver "
-            "shows [bad udp cksum].",
+            "at the receiver shows [bad udp cksum].",
         )  # fmt: skip
 
 

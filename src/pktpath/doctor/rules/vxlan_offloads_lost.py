@@ -78,8 +78,8 @@ def vxlan_offloads_lost(case: Case) -> Iterator[Finding]:
                 [one.at for name in _TUNNEL if (one := known.get(name))], _base(known), [tunnel.at for tunnel in above]
             ),
             why="On the wire it is UDP, so the card helps the TCP inside only where it knows the tunnel. What it does not do "
-            "the kernel "
-            "does: GSO cuts just before the card, and GRO merges what arrives; that costs CPU, and nothing breaks.",
+            "the kernel does: GSO cuts just before the card, and GRO merges what arrives; that costs CPU, and nothing "
+            "breaks.",
             about=device[1] if len(devices) == 1 else "",
             remedies=_switch(device, switchable),
             proof=""

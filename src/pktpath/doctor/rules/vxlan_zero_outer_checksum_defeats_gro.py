@@ -52,12 +52,10 @@ def vxlan_zero_outer_checksum_defeats_gro(case: Case) -> Iterator[Finding]:
             severity=Severity.WARNING if kernel else Severity.NOTE,
             confidence=Confidence.LIKELY if kernel else Confidence.POSSIBLE,
             summary=f"{tunnel.name} receives {rate.packets:,.0f} packets/s of {rate.size:.0f} bytes, unmerged, and its tunnel "
-            "carries "
-            "no outer UDP checksum.",
+            "carries no outer UDP checksum.",
             evidence=places(rate.places, zero[0], kernel.at if kernel else None),
             why="Without an outer checksum the card says nothing that the kernel could use for the inner one, and kernels "
-            "before 5.12 "
-            "do not merge such packets. The sender decides, so both ends need the switch.",
+            "before 5.12 do not merge such packets. The sender decides, so both ends need the switch.",
             about=tunnel.name,
             remedies=(_switch(zero[1], tunnel.name),),
             proof=f"tcpdump -vc 4 -ni CARD udp port {tunnel.link.words.get('dstport', '4789') if tunnel.link else '4789'} shows "

@@ -58,9 +58,8 @@ def what_the_process_moves_packets_with(case: Case) -> Iterator[Finding]:
             confidence=Confidence.CERTAIN,
             summary=f"{begin(who)} moves packets through {words}{memory}.",
             evidence=tuple(next(iter(places.values())) for places in kinds.values())[:6],
-            why="TAP and packet sockets cost system calls and copies in the kernel; AF_XDP, vhost-user, RDMA, VFIO and "
-            "UIO share memory "
-            "and are polled by the process itself, past the kernel's stack, its offloads and its counters.",
+            why="TAP and packet sockets cost system calls and copies in the kernel; AF_XDP, vhost-user, RDMA, VFIO and UIO "
+            "share memory and are polled by the process itself, past the kernel's stack, its offloads and its counters.",
             about=who,
         )
 
